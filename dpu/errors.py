@@ -1,0 +1,27 @@
+"""What can go wrong with a model or the software DPU, as one tree.
+
+DpuError                 exit 1
+├── XmodelError                   the file is not an .xmodel, damaged, or breaks the format's rules
+├── UnsupportedModelError         a sound model that this DPU does not run (operator, family, fingerprint)
+└── RunError                      wrong buffers; what would abort the real process
+"""
+
+from __future__ import annotations
+
+
+class DpuError(Exception):
+    """Base of the errors of this package; `exit_code` is what the process returns."""
+
+    exit_code = 1
+
+
+class XmodelError(DpuError):
+    """The file is not an .xmodel, is damaged, or breaks the format's rules."""
+
+
+class UnsupportedModelError(DpuError):
+    """A sound model that this DPU does not run."""
+
+
+class RunError(DpuError):
+    """Wrong buffers; the real runtime would abort the process."""
