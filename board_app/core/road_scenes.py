@@ -223,14 +223,20 @@ def _put_background(picture: np.ndarray, camera: RoadCamera, light: _Light, rng:
     height, width = camera.size_hw
     row = camera.horizon_row()
     tilt = np.tan(np.radians(camera.roll_deg)) * (np.arange(width) - width / 2)
-    skyline = 0.05 * height + 0.05 * height * smooth_noise(rng, (1, width), width / 9)[0]
-    rows = np.arange(height)[:, None]
     hidden = camera.project(np.array([[0.0, CHUNK_M - 0.5]]))[0, 1] - row  # the hedge stands before the ground's end
-    above = rows < (row + tilt)[None] + max(hidden, 0.03 * height)
-    hedge_bgr = np.array(rng.uniform((30, 50, 35), (85, 110, 95)), np.float32)
-    picture[above] = hedge_bgr
-    sky = rows < (row + tilt - np.abs(skyline))[None]
-    picture[sky] = light.sky_bgr
+    depth = max(hidden, 0.03 * height) + 0.006 * height * smooth_noise(rng, (1, width), 6)[0]
+    crowns = 0.03 * smooth_noise(rng, (1, width), width / 8)[0] + 0.012 * smooth_noise(rng, (1, width), width / 60)[0]
+    top = row + tilt - height * np.abs(0.05 + crowns)
+    rows = np.arange(height)[:, None]
+    reach = min(height, int((row + tilt + depth).max()) + 1)
+    if reach <= 0:
+        return
+    leaves = np.array([40, 62, 52], np.float32) * rng.uniform(0.7, 1.3) + rng.uniform(-8, 8, 3)
+    texture = smooth_noise(rng, (reach, width), 5) + smooth_noise(rng, (reach, width), 16)
+    hedge = leaves + 9 * texture[..., None]
+    above = (rows < (row + tilt + depth)[None])[:reach]
+    sky = (rows < top[None])[:reach]
+    picture[:reach] = np.where(sky[..., None], light.sky_bgr, np.where(above[..., None], hedge, picture[:reach]))
 
 
 def _visible(
