@@ -11,8 +11,8 @@ from board_app.core.detections import Detections
 
 def area(boxes_xyxy: np.ndarray) -> np.ndarray:
     """Areas (N,) of boxes (N, 4)."""
-    width: np.ndarray = boxes_xyxy[:, 2] - boxes_xyxy[:, 0]
-    return width * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1])
+    areas: np.ndarray = (boxes_xyxy[:, 2] - boxes_xyxy[:, 0]) * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1])
+    return areas
 
 
 def iou(a_xyxy: np.ndarray, b_xyxy: np.ndarray) -> np.ndarray:
