@@ -1,0 +1,176 @@
+"""The settings of a compression run: one YAML file, checked key by key.
+
+The models below are the documentation: every key, its unit and its default.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+
+from board_app.core.errors import UsageError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _share(value: Any) -> Any:
+    """Take `85%` as 0.85."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return float(value.strip()[:-1]) / 100
+    return value
+
+
+Share = Annotated[float, BeforeValidator(_share), Field(ge=0, lt=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkConfig(_Section):
+    """Which network; `cfg` names a Darknet file and then `topology` and `width` do not count."""
+
+    topology: Literal["yolov3", "yolov3-tiny"] = "yolov3"
+    cfg: Path | None = None
+    width: float = Field(default=1.0, gt=0, le=1)
+    input_hw: tuple[PositiveInt, PositiveInt] = (416, 416)
+    leaky_slope: float = Field(default=0.1015625, ge=0, lt=1)  # 26/256: the only slope that the DPU has
+    weights: Path | None = None  # Darknet weights to start from; layers of another shape (the heads) start fresh
+    anchors: Literal["auto", "cfg"] = "auto"  # fitted to the training boxes, or as the cfg says
+
+
+class AugmentConfig(_Section):
+    """How training images vary; 0 turns a kind off."""
+
+    flip: Share = 0.5
+    translate: Share = 0.1  # of the image size
+    scale: Share = 0.2  # 0.2: between 80 % and 120 %
+    brightness: Share = 0.3
+    contrast: Share = 0.3
+    saturation: Share = 0.3
+
+
+class TrainingConfig(_Section):
+    """One training; the learning rate rises linearly over `warmup_share` of the steps, then falls as a cosine."""
+
+    epochs: PositiveInt = 100
+    batch_size: PositiveInt = 16
+    learning_rate: float = Field(default=0.002, gt=0)
+    warmup_share: Share = 0.05
+    weight_decay: float = Field(default=0.0005, ge=0)  # on convolution weights only
+    ema_steps: PositiveInt = 100  # the averaged weights, which are evaluated and kept, look back about so many steps
+    evaluate_every: PositiveInt = 1  # epochs between two mAP figures; the last epoch always has one
+
+
+class SparsifyConfig(TrainingConfig):
+    """Training that also drives to zero what the next stage will cut (see compress/training/sparsity.py)."""
+
+    strength: float = Field(default=1.0, gt=0)  # how far a gamma is pulled in all, 1.0 being its starting value
+    spread_share: Share = 0.3  # of the steps: the L1 penalty falls on all channels; after it on those to be cut
+
+
+class PruneConfig(_Section):
+    """What the prune stage cuts and the sparse training aims at."""
+
+    channels: Share = 0.85
+    blocks: int = Field(default=8, ge=0)
+    min_share: Share = 0.01
+    width_multiple: PositiveInt = 1
+
+
+class DistillConfig(TrainingConfig):
+    """Fine-tuning of the pruned network; the teacher is an unpruned stage of the same run."""
+
+    teacher: Literal["train", "sparsify"] = "train"
+    teacher_weight: float = Field(default=1.0, ge=0)  # of the distillation terms beside the loss on the labels
+
+
+class QuantizeConfig(_Section):
+    """Int8 calibration on training images."""
+
+    images: PositiveInt = 64
+    batch_size: PositiveInt = 8
+    bias_correction: bool = True
+
+
+class BundleConfig(_Section):
+    """What the board starts with."""
+
+    confidence_threshold: float = Field(default=0.3, gt=0, lt=1)
+    iou_threshold: float = Field(default=0.45, gt=0, lt=1)
+    max_detections: PositiveInt = 100
+
+
+class CompressConfig(_Section):
+    """A whole run; paths are relative to the folder in which the command runs."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    data: Path
+    ignore_classes: tuple[str, ...] = ()
+    runs: Path = Path("runs")
+    seed: int = Field(default=1, ge=0)
+    threads: int = Field(default=0, ge=0)  # of torch; 0: one a core
+    network: NetworkConfig = NetworkConfig()
+    augment: AugmentConfig = AugmentConfig()
+    train: TrainingConfig = TrainingConfig()
+    sparsify: SparsifyConfig = SparsifyConfig()
+    prune: PruneConfig = PruneConfig()
+    distill: DistillConfig = DistillConfig()
+    quantize: QuantizeConfig = QuantizeConfig()
+    bundle: BundleConfig = BundleConfig()
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.runs / self.name
+
+
+def load_config(path: Path) -> CompressConfig:
+    """Read and check a configuration file.
+
+    Raises:
+        UsageError: no such file, no YAML, an unknown key (with the nearest known one), or a value out of range;
+            everything that is wrong is named at once.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"expected a configuration file at {path}, found none. The examples are in configs/") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: expected YAML, found {error}. Compare with the examples in configs/") from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: expected `key: value` lines, found {type(document).__name__}. See configs/")
+    return checked(CompressConfig, document, str(path))
+
+
+def checked(model: type[Model], document: dict[str, Any], name: str) -> Model:
+    """Build a model from a parsed document, or raise UsageError with one line for every mistake in it."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise UsageError("\n".join(_complaint(model, mistake, name) for mistake in error.errors())) from error
+
+
+def _complaint(model: type[BaseModel], mistake: Any, name: str) -> str:
+    *sections, key = [str(part) for part in mistake["loc"]] or ["the document"]
+    where = f" in [{'.'.join(sections)}]" if sections else ""
+    if mistake["type"] != "extra_forbidden":
+        return f"{name}: '{key}'{where}: {mistake['msg'].lower()}, found {mistake['input']!r}"
+    fields = _fields(model, sections)
+    nearest = difflib.get_close_matches(key, fields, 1)
+    advice = f"Did you mean '{nearest[0]}'?" if nearest else f"Known keys: {', '.join(fields)}"
+    return f"{name}: unknown key '{key}'{where}. {advice}"
+
+
+def _fields(model: type[BaseModel], sections: list[str]) -> list[str]:
+    """The known keys of a section, followed down from the document."""
+    for section in sections:
+        field = model.model_fields.get(section)
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return []
+        model = field.annotation
+    return list(model.model_fields)

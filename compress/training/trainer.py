@@ -1,0 +1,223 @@
+"""The training loop: AdamW, warm-up and cosine, averaged weights, a checkpoint after every epoch.
+
+A training that was killed goes on from its last whole epoch and ends with the same weights as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console
+from torch import Tensor, nn
+
+from board_app.core.atomic_file import replacing
+from board_app.core.errors import InputError, RoadslimError
+from compress.config import TrainingConfig
+from compress.darknet.network import DarknetNetwork
+from compress.training.evaluation import evaluate
+from compress.training.loader import TrainingImages, epoch_batches, to_input
+from compress.training.loss import yolo_loss
+
+log = logging.getLogger(__name__)
+Metrics = dict[str, Any]
+
+
+class StepHook:
+    """What a stage adds to the plain training; this one adds nothing."""
+
+    def extra_loss(self, images: Tensor, raw_heads: Sequence[Tensor]) -> Tensor | None:
+        """A term beside the loss on the labels, or None."""
+        return None
+
+    def before_epoch(self, epoch: int) -> None:
+        """Called before every epoch, 0-based, also the first after a resume."""
+
+    def after_step(self, step: int, learning_rate: float) -> None:
+        """Called after every optimiser step, 0-based over the whole training."""
+
+    def metrics(self) -> Metrics:
+        """What to add to the epoch's line in metrics.jsonl."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must keep: tensors, numbers and containers of them."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+
+
+@dataclass
+class Training:
+    """One training of one network.
+
+    Attributes:
+        network: is changed in place; its averaged weights are the result.
+        images: training pictures.
+        held_out: pictures for the mAP figure.
+        class_names: in the order of the network's class scores.
+        config: epochs, batch size, learning rate and so on.
+        folder: where checkpoint.pt and metrics.jsonl live.
+        hook: what the stage adds.
+        workers: processes that load pictures; 0 loads in this one.
+    """
+
+    network: DarknetNetwork
+    images: TrainingImages
+    held_out: TrainingImages
+    class_names: Sequence[str]
+    config: TrainingConfig
+    folder: Path
+    hook: StepHook = field(default_factory=StepHook)
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        self._steps_per_epoch = max(1, len(self.images) // self.config.batch_size)
+        self._optimiser = torch.optim.AdamW(_parameter_groups(self.network, self.config), lr=self.config.learning_rate)
+        self._averaged = copy.deepcopy(self.network).eval()
+        self._history: list[Metrics] = []
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        return self._steps_per_epoch * self.config.epochs
+
+    def run(self) -> tuple[DarknetNetwork, list[Metrics]]:
+        """Train to the end, from the checkpoint where there is one; gives the averaged network and all metrics."""
+        self._resume()
+        with _progress() as progress:
+            task = progress.add_task(self.folder.name.split(".")[0], total=self.steps, loss="")
+            for epoch in range(len(self._history), self.config.epochs):
+                progress.update(task, completed=epoch * self._steps_per_epoch)
+                self._history.append(self._epoch(epoch, lambda loss: progress.update(task, advance=1, loss=f"{loss:.2f}")))
+                self._save()
+                log.info("%s", _line(self.folder.name.split(".")[0], self._history[-1], self.config.epochs))
+        return self._averaged, self._history
+
+    def _epoch(self, epoch: int, on_step: Callable[[float], None]) -> Metrics:
+        started = time.monotonic()
+        self.network.train()
+        self.hook.before_epoch(epoch)
+        sums = torch.zeros(4)
+        for position, (images, truths) in enumerate(
+            epoch_batches(self.images, epoch, self.config.batch_size, self.workers)
+        ):
+            step = epoch * self._steps_per_epoch + position
+            rate = self._set_learning_rate(step)
+            pixels = to_input(images)
+            raw_heads = self.network(pixels)
+            terms = yolo_loss(raw_heads, self.network.heads, truths)
+            extra = self.hook.extra_loss(pixels, raw_heads)
+            loss = terms.total if extra is None else terms.total + extra
+            self._check(loss, epoch, position)
+            self._optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
+            self._optimiser.step()
+            self.hook.after_step(step, rate)
+            self._average(step)
+            sums += torch.stack([loss, terms.box, terms.objectness, terms.classes]).detach()
+            on_step(float(loss))
+        loss_mean, box, objectness, classes = (sums / self._steps_per_epoch).tolist()
+        metrics = {"epoch": epoch + 1, "loss": loss_mean, "box": box, "objectness": objectness, "classes": classes}
+        metrics |= self.hook.metrics()
+        last = epoch + 1 == self.config.epochs
+        if last or (epoch + 1) % self.config.evaluate_every == 0:
+            accuracy = evaluate(self._averaged, self.held_out, self.class_names)
+            metrics |= {"map50": accuracy.map50, "map50_95": accuracy.map50_95}
+        return metrics | {"seconds": round(time.monotonic() - started, 2)}
+
+    def _set_learning_rate(self, step: int) -> float:
+        """Linear warm-up, then a cosine down to 2 % of the peak; gives the rate of this step."""
+        warmup = max(1, round(self.config.warmup_share * self.steps))
+        if step < warmup:
+            factor = (step + 1) / warmup
+        else:
+            done = (step - warmup) / max(1, self.steps - warmup)
+            factor = 0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.config.learning_rate * factor
+        return self.config.learning_rate * factor
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        """Exponential moving average that looks back less far at the start."""
+        keep = min(1 - 1 / self.config.ema_steps, (step + 1) / (step + 10))
+        for mean, value in zip(self._averaged.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(value, 1 - keep)
+            else:
+                mean.copy_(value)
+
+    def _check(self, loss: Tensor, epoch: int, position: int) -> None:
+        if not bool(torch.isfinite(loss)):
+            raise RoadslimError(
+                f"training: expected a finite loss, found {float(loss)} in epoch {epoch + 1}, batch {position + 1}. "
+                f"The state after epoch {epoch} is kept. Lower learning_rate (now {self.config.learning_rate})"
+            )
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def _save(self) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "averaged": self._averaged.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "hook": self.hook.state(),
+            "history": json.dumps(self._history),
+        }
+        with replacing(self._checkpoint) as partial:
+            torch.save(state, partial)
+        with replacing(self.folder / "metrics.jsonl") as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in self._history))
+
+    def _resume(self) -> None:
+        if not self._checkpoint.exists():
+            return
+        try:
+            state = torch.load(self._checkpoint, weights_only=True)
+        except Exception as error:
+            raise InputError(
+                f"expected a training checkpoint at {self._checkpoint}, found a damaged file ({error}). "
+                f"Remove the folder {self.folder} to start this stage afresh"
+            ) from error
+        self.network.load_state_dict(state["network"])
+        self._averaged.load_state_dict(state["averaged"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.hook.load_state(state["hook"])
+        self._history = json.loads(state["history"])
+        log.info("going on after epoch %d of %d", len(self._history), self.config.epochs)
+
+
+def _parameter_groups(network: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
+    """Weight decay on convolution weights alone: gammas, betas and biases are free of it."""
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    free = [p for p in network.parameters() if p.ndim <= 1]
+    return [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+def _line(stage: str, metrics: Metrics, epochs: int) -> str:
+    parts = [f"{stage} epoch {metrics['epoch']}/{epochs}", f"loss {metrics['loss']:.3f}"]
+    if "map50" in metrics:
+        parts.append(f"mAP50 {100 * metrics['map50']:.1f} %")
+    if "zero_share" in metrics:
+        parts.append(f"gammas at zero {100 * metrics['zero_share']:.1f} %")
+    return ", ".join([*parts, f"{metrics['seconds']:.1f} s"])
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"))
+    console = Console(stderr=True)
+    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
