@@ -78,7 +78,7 @@ def draw_longitudinal(
 ) -> np.ndarray:
     """D00: a crack along the road, 1.6 to 4 m."""
     half = np.array([rng.uniform(-0.25, 0.25), rng.uniform(0.8, 2.0)])
-    return _crack(surface, rng, _wander(rng, at_m - half, at_m + half, rng.uniform(0.1, 0.25)), strength)
+    return _crack(surface, rng, _wander(rng, at_m - half, at_m + half, rng.uniform(0.12, 0.32)), strength)
 
 
 def draw_transverse(
@@ -86,7 +86,7 @@ def draw_transverse(
 ) -> np.ndarray:
     """D10: a crack across the lane, 1.4 to 3.4 m."""
     half = np.array([rng.uniform(0.7, 1.7), rng.uniform(-0.25, 0.25)])
-    return _crack(surface, rng, _wander(rng, at_m - half, at_m + half, rng.uniform(0.1, 0.25)), strength)
+    return _crack(surface, rng, _wander(rng, at_m - half, at_m + half, rng.uniform(0.12, 0.32)), strength)
 
 
 def _blob(rng: np.random.Generator, at_m: np.ndarray, half_m: np.ndarray, ragged: float) -> np.ndarray:

@@ -39,7 +39,7 @@ from board_app.core.road_surface import (
 __all__ = ["ROAD_CLASSES", "ROAD_LABELS", "DriveFrame", "RoadDrive", "RoadScene", "render_scene"]
 
 _LABEL_RANGE_M = 9.0  # damage further away than this is too small to call and is not labelled
-_LABEL_MARGIN = 0.006  # annotators leave a little room: share of the image width
+_LABEL_MARGIN = 0.013  # annotators leave a little room: share of the image width
 _SMALLEST_SIDE = 0.022  # share of the image width under which a box is not labelled
 _SMALLEST_VISIBLE = 0.3  # share of the outline that must lie inside the picture
 _FIRST_DRAWN = ("D43", "D44", "D20", "D40", "D10", "D00")  # markings lie under cracks; large damage finds room first
