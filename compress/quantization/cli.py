@@ -1,0 +1,123 @@
+"""`roadslim quantize`: int8 on the DPU's grid, as a stage of a run or from a cfg, weights and images alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from board_app.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compress.quantization.quantized_network import QuantizedNetwork
+
+ALONE = ("cfg", "weights", "calibration", "out")
+
+
+def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `roadslim quantize`."""
+    parser.description = (
+        "Power-of-two int8 by the rules of Vitis AI's quantiser. With CONFIG: the quantize stage of that run. Without: "
+        "a Darknet network and a folder of images become a *_int.xmodel, whose outputs are the raw head convolutions "
+        "in cfg order. The images are taken in name order, RGB / 255, letterboxed where their size is another."
+    )
+    parser.epilog = (
+        "example:\n  roadslim quantize --cfg model.cfg --weights model.weights --calibration images/ "
+        "--batch 4 --out road_int.xmodel\n  roadslim xmodel run road_int.xmodel --input image.npy --output heads.npz"
+    )
+    parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="a run's configuration")
+    parser.add_argument("--cfg", type=Path, help="Darknet cfg of the network")
+    parser.add_argument("--weights", type=Path, help="its Darknet weights")
+    parser.add_argument("--calibration", type=Path, metavar="FOLDER", help="images to choose the fix points on")
+    parser.add_argument("--batch", type=int, default=4, metavar="N", help="images a calibration forward (4)")
+    parser.add_argument(
+        "--bias-correction", choices=("on", "off"), default="on", help="move biases against the mean error (on)"
+    )
+    parser.add_argument("--out", type=Path, metavar="NAME_int.xmodel", help="where the graph goes")
+    parser.add_argument("--json", action="store_true", help="every fix point as JSON on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the stage of a config, or quantise by flags alone."""
+    given = [flag for flag in ALONE if getattr(args, flag) is not None]
+    if args.config is not None:
+        if given:
+            raise UsageError(f"expected CONFIG or --{' --'.join(ALONE)}, found CONFIG and --{given[0]}. Leave one out.")
+        from compress.stages import run_single_stage
+
+        run_single_stage(args.config, "quantize")
+        return 0
+    missing = [flag for flag in ALONE if flag not in given]
+    if missing:
+        raise UsageError(f"expected a CONFIG, or --{' --'.join(ALONE)}; --{' --'.join(missing)} missing. Add what is.")
+    if args.batch < 1:
+        raise UsageError(f"--batch: expected 1 or more, found {args.batch}. The usual is 4.")
+    _quantize_alone(args)
+    return 0
+
+
+def _quantize_alone(args: argparse.Namespace) -> None:
+    from compress.darknet.model_files import load_model
+    from compress.quantization.calibration_images import CalibrationImages
+    from compress.quantization.graph_export import to_xmodel
+    from compress.quantization.quantizer import quantize
+    from dpu import xmodel
+
+    started = time.monotonic()
+    if not args.out.absolute().parent.is_dir():
+        raise UsageError(f"--out: expected an existing folder, found no {args.out.parent}. Make it first.")
+    network = load_model(args.cfg, args.weights)
+    images = CalibrationImages(args.calibration, network.cfg.input_hw, args.batch)
+    batches = _with_progress(images, len(images))
+    quantized = quantize(network, batches, bias_correction=args.bias_correction == "on")
+    xmodel.save(to_xmodel(quantized, args.out.stem.removesuffix("_int")), args.out)
+    report = _report(args, quantized, len(images.paths), len(images), time.monotonic() - started)
+    print(json.dumps(report, indent=1) if args.json else _text(report))
+
+
+def _with_progress(batches: Iterable[Tensor], total: int) -> Iterable[Tensor]:
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(batches, "calibrating", total, console=console, disable=not sys.stderr.isatty(), transient=True)
+
+
+def _report(
+    args: argparse.Namespace, quantized: QuantizedNetwork, images: int, batches: int, seconds: float
+) -> dict[str, Any]:
+    from board_app.core.atomic_file import sha256_of
+    from roadslim import roadslim_version
+
+    return {
+        "schema_version": 1,
+        "roadslim_version": roadslim_version(),
+        "xmodel": str(args.out),
+        "sha256": sha256_of(args.out),
+        "images": images,
+        "batches": batches,
+        "bias_correction": args.bias_correction == "on",
+        "positions": quantized.positions(),
+        "outputs": [
+            {"layer": head.layer, "tensor": head.tensor, "fix_point": head.fix_point} for head in quantized.heads
+        ],
+        "seconds": round(seconds, 2),
+    }
+
+
+def _text(report: dict[str, Any]) -> str:
+    outputs = "\n".join(
+        f"  layer {output['layer']:>3}  {output['tensor']}  fix point {output['fix_point']}" for output in report["outputs"]
+    )
+    return (
+        f"{report['xmodel']}: int8 by {report['images']} images in {report['batches']} batches, "
+        f"bias correction {'on' if report['bias_correction'] else 'off'}, {report['seconds']} s\n"
+        f"input fix point {report['positions']['input']}, outputs:\n{outputs}"
+    )

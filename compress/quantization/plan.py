@@ -1,0 +1,201 @@
+"""What a network is to the quantiser: its operators in running order, and which of them have a fix point of their own.
+
+A convolution and its activation are one node. One-input routes and yolo sections pass their input on and are no
+nodes. A tensor read by one concatenation and nothing else has no fix point: the concatenation's is its own, and it
+is not rounded before it. The rules are nndct's (pytorch_nndct 3.5.0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from board_app.core.errors import InputError
+from compress.darknet.cfg import Cfg, Section, layer_shapes
+
+INPUT_LAYER = -1  # stands for the network's input where a cfg layer index is asked for
+LEAKY_SLOPE = 26 / 256  # the only slope that the DPU has; nndct puts it in place of any other
+
+Kind = Literal["input", "conv", "maxpool", "add", "concat", "upsample"]
+Activation = Literal["linear", "leaky", "relu"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator.
+
+    Attributes:
+        index: its place in `Plan.nodes`.
+        layer: index of its cfg section ([net] not counted), INPUT_LAYER for the input.
+        inputs: indices of the nodes it reads, in order.
+        shape: (C, H, W) of its output.
+        size, stride: of convolution and pooling; `stride` is the factor of an upsample.
+        pad: (left, right, top, bottom); zeros around a convolution, minus infinity around a pooling.
+        trace: nndct's running number of its last operator, as in `nndct_leaky_relu_2`.
+    """
+
+    index: int
+    layer: int
+    kind: Kind
+    inputs: tuple[int, ...]
+    shape: tuple[int, int, int]
+    activation: Activation = "linear"
+    size: int = 1
+    stride: int = 1
+    pad: tuple[int, int, int, int] = (0, 0, 0, 0)
+    trace: int = 0
+
+    @property
+    def tensor(self) -> str:
+        """The name of its int8 tensor, in the exported graph too."""
+        if self.kind == "input":
+            return "input_0_fix"
+        operator = {"conv": "conv", "upsample": "resize"}.get(self.kind, self.kind)
+        if self.activation != "linear":
+            operator = {"leaky": "leaky_relu", "relu": "relu"}[self.activation]
+        return f"{operator}{self.layer}_fix"
+
+    @property
+    def nndct_node(self) -> str:
+        """What nndct calls it in quant_info.json, without the network's name."""
+        names = {"conv": "conv2d", "add": "elemwise_add", "upsample": "resize"}
+        name = names.get(self.kind, self.kind)
+        if self.activation != "linear":
+            name = {"leaky": "leaky_relu", "relu": "relu"}[self.activation]
+        return f"nndct_{name}_{self.trace}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The nodes in running order and the head convolutions, as indices of nodes in cfg order."""
+
+    nodes: tuple[Node, ...]
+    heads: tuple[int, ...]
+
+    @cached_property
+    def consumers(self) -> tuple[tuple[int, ...], ...]:
+        """For each node the nodes that read it, in running order."""
+        readers: list[list[int]] = [[] for _ in self.nodes]
+        for node in self.nodes:
+            for source in dict.fromkeys(node.inputs):
+                readers[source].append(node.index)
+        return tuple(map(tuple, readers))
+
+    @cached_property
+    def fix_point_owner(self) -> tuple[int, ...]:
+        """For each node the node whose fix point its values are rounded to: itself, or the concatenation after it."""
+        owners = list(range(len(self.nodes)))
+        for index in reversed(owners[:]):  # readers come later, so theirs is known
+            readers = self.consumers[index]
+            if len(readers) == 1 and self.nodes[readers[0]].kind == "concat" and index not in self.heads:
+                owners[index] = owners[readers[0]]
+        return tuple(owners)
+
+    def has_fix_point(self, node: Node) -> bool:
+        """Whether the node's output is an int8 tensor of its own."""
+        return self.fix_point_owner[node.index] == node.index
+
+    @cached_property
+    def convolutions(self) -> tuple[Node, ...]:
+        """The convolutions in running order."""
+        return tuple(node for node in self.nodes if node.kind == "conv")
+
+    @cached_property
+    def by_layer(self) -> dict[int, Node]:
+        """From the cfg layer's index to its node."""
+        return {node.layer: node for node in self.nodes}
+
+
+def plan_of(cfg: Cfg, heads: tuple[int, ...]) -> Plan:
+    """The plan of a network; sections that no head depends on are left out.
+
+    Args:
+        cfg: a checked network description.
+        heads: cfg layer indices of the head convolutions, in cfg order.
+    Raises:
+        InputError: a section or an activation that the DPU's int8 path does not have, with its line.
+    """
+    shapes = layer_shapes(cfg)
+    sources = [_sources(index, section) for index, section in enumerate(cfg.layers)]
+    needed = _ancestors(heads, sources)
+    channels, height, width = int(cfg.net.options.get("channels", 3)), *cfg.input_hw
+    nodes = [Node(0, INPUT_LAYER, "input", (), (channels, height, width))]
+    index_of = {INPUT_LAYER: 0}
+    trace = 0
+    for layer, section in enumerate(cfg.layers):
+        if layer not in needed:
+            continue
+        inputs = tuple(index_of[source] for source in sources[layer])
+        if section.type == "yolo" or (section.type == "route" and len(inputs) == 1 and "groups" not in section.options):
+            index_of[layer] = inputs[0]
+            continue
+        kind, fields = _operator(cfg, section, nodes[inputs[0]].shape, shapes[layer])
+        trace += 2 if fields.get("activation", "linear") != "linear" else 1
+        nodes.append(Node(len(nodes), layer, kind, inputs, shapes[layer], trace=trace, **fields))
+        index_of[layer] = nodes[-1].index
+    return Plan(tuple(nodes), tuple(index_of[head] for head in heads))
+
+
+def _layer_numbers(index: int, text: str) -> list[int]:
+    numbers = [int(number) for number in text.split(",") if number.strip()]
+    return [index + number if number < 0 else number for number in numbers]
+
+
+def _sources(index: int, section: Section) -> list[int]:
+    """The cfg layers that a section reads, in order; INPUT_LAYER for the first."""
+    if section.type == "route":
+        return _layer_numbers(index, section.options["layers"])
+    if section.type == "shortcut":
+        return [index - 1, *_layer_numbers(index, section.options["from"])]
+    return [index - 1]
+
+
+def _ancestors(heads: tuple[int, ...], sources: list[list[int]]) -> set[int]:
+    needed: set[int] = set()
+    waiting = list(heads)
+    while waiting:
+        layer = waiting.pop()
+        if layer not in needed and layer != INPUT_LAYER:
+            needed.add(layer)
+            waiting.extend(sources[layer])
+    return needed
+
+
+def _operator(
+    cfg: Cfg, section: Section, in_chw: tuple[int, int, int], out_chw: tuple[int, int, int]
+) -> tuple[Kind, dict[str, Any]]:
+    options = section.options
+    if section.type == "convolutional" and int(options.get("groups", 1)) == 1:
+        size = int(options.get("size", 1))
+        pad = size // 2 if int(options.get("pad", 0)) else int(options.get("padding", 0))
+        fields = {"size": size, "stride": int(options.get("stride", 1)), "pad": (pad,) * 4}
+        return "conv", {**fields, "activation": _activation(cfg, section)}
+    if section.type == "maxpool":
+        stride = int(options.get("stride", 1))
+        size = int(options.get("size", stride))
+        low = int(options.get("padding", size - 1)) // 2
+        # Darknet looks beyond the right and the lower edge as far as its output size asks for
+        bottom, right = (max(0, (out_chw[axis] - 1) * stride + size - low - in_chw[axis]) for axis in (1, 2))
+        return "maxpool", {"size": size, "stride": stride, "pad": (low, right, low, bottom)}
+    if section.type == "upsample":
+        return "upsample", {"stride": int(options.get("stride", 2))}
+    if section.type == "shortcut" and _activation(cfg, section) == "linear":
+        return "add", {}
+    if section.type == "route" and "groups" not in options:
+        return "concat", {}
+    raise InputError(
+        f"{cfg.name}, line {section.line}: expected a layer that runs in int8 on the DPU (convolution with one group, "
+        f"maxpool, shortcut without activation, route without groups, upsample), found [{section.type}] {options}. "
+        "Train a network without it."
+    )
+
+
+def _activation(cfg: Cfg, section: Section) -> Activation:
+    name = section.options.get("activation", "logistic" if section.type == "convolutional" else "linear")
+    if name in ("linear", "leaky", "relu"):
+        return name  # type: ignore[return-value]
+    raise InputError(
+        f"{cfg.name}, line {section.line}: expected the activation leaky, relu or linear, which the DPU has, "
+        f"found '{name}'. Train with activation=leaky."
+    )

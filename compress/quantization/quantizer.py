@@ -1,0 +1,68 @@
+"""From a float network and calibration batches to the int8 network: pytorch_nndct 3.5.0's post-training way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from board_app.core.errors import InputError
+from compress.darknet.fold import folded_parameters
+from compress.darknet.network import DarknetNetwork
+from compress.quantization.calibration import Calibration
+from compress.quantization.equalization import FoldedParameters, equalize
+from compress.quantization.fix_points import limit_shifts
+from compress.quantization.plan import Plan, plan_of
+from compress.quantization.quantized_network import QuantizedNetwork
+
+
+def quantize(network: DarknetNetwork, calibration: Iterable[Tensor], bias_correction: bool = True) -> QuantizedNetwork:
+    """The network in int8, by power-of-two fix points that are searched on the calibration batches.
+
+    Any LeakyReLU slope becomes 26/256, the DPU's. The float network is not changed.
+
+    Args:
+        network: trained, in evaluation mode or not (its running BN statistics are used).
+        calibration: batches (N, 3, H, W) float32, RGB / 255, taken in once, in order; each gives every activation
+            one vote on its fix point. A handful of batches is enough, fewer than five is little.
+        bias_correction: move the biases against the mean rounding error during calibration.
+    Raises:
+        InputError: no batch, numbers that are not finite, or a layer that the DPU does not have.
+    """
+    plan = plan_of(network.cfg, tuple(head.layer for head in network.heads))
+    parameters = equalize(plan, float_parameters(plan, network))
+    run = Calibration(plan, parameters, bias_correction)
+    batches = 0
+    for batch in calibration:
+        run.forward(batch.detach().to("cpu", torch.float32))
+        batches += 1
+    if not batches:
+        raise InputError("calibration: expected at least one batch of images, found none. Give some training images.")
+    corrections = run.bias_corrections()
+    used = {
+        index: (weight, bias - corrections[index] if index in corrections else bias)
+        for index, (weight, bias) in parameters.items()
+    }
+    history = {plan.nodes[index].layer: found for index, found in run.history.items()}
+    return QuantizedNetwork(network.cfg.name, plan, limit_shifts(plan, run.fix_points()), used, history)
+
+
+def float_parameters(plan: Plan, network: DarknetNetwork) -> FoldedParameters:
+    """Weight OIHW and bias, BN folded in, float32 on the CPU, by index of the convolution's node.
+
+    Raises:
+        InputError: a parameter is not finite, with its layer.
+    """
+    parameters: FoldedParameters = {}
+    for node in plan.convolutions:
+        weight, bias = folded_parameters(network.layers[node.layer])
+        parameters[node.index] = (weight.detach().cpu().contiguous(), bias.detach().cpu())
+        if not all(bool(torch.isfinite(values).all()) for values in parameters[node.index]):
+            section = network.cfg.layers[node.layer]
+            raise InputError(
+                f"{network.cfg.name}: expected finite weights, found infinity or NaN in layer {node.layer} "
+                f"([{section.type}], line {section.line}) after folding its batch normalisation. "
+                "The weights are damaged or their training diverged: use an earlier checkpoint."
+            )
+    return parameters
