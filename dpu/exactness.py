@@ -1,0 +1,71 @@
+"""When float32 gives a convolution's integers exactly: proven from its weights, for every possible int8 input.
+
+float32 holds whole multiples of a unit exactly up to 2^24 units, whatever the order of summation, as long as every
+partial sum stays within. A partial sum is at most 128 * sum|w|, so the weights alone decide. The leaky slope
+26/256 = 13/128 takes 7 more bits, but only for results that do not saturate anyway (see `plan`).
+
+This relies on a convolution that only multiplies and adds; ONNX Runtime's CPU kernels do (no Winograd transform).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dpu.program import Convolution
+
+FLOAT32_EXACT = 2**24
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to compute a convolution exactly.
+
+    `float32`: everything in float32, from weights and bias scaled to the output's grid. Otherwise the accumulator is
+    summed in float32 over each of `channel_groups` (ranges of input channels) apart, and added up in float64.
+    """
+
+    float32: bool
+    bias_has_half: bool
+    channel_groups: tuple[tuple[int, int], ...]
+
+
+def plan(step: Convolution) -> Plan:
+    """The exact way for a convolution, the cheapest first.
+
+    With s = max(w + i, b) the accumulator is a multiple of the unit 2^-s, and v = accumulator * 2^o must give
+    clip(floor(activation(v) + 1/2)). All in float32 is exact when
+    - the largest accumulator, bias included, is at most 2^24 units (then v is exact), and
+    - rounding v + 1/2 and 13/128 * v cannot matter: for |v| <= 128 both must be exact, that is 128 * 2^(s-o) <= 2^23
+      and, with a leaky slope, 128 * 2^(s-o+7) <= 2^24; beyond 128 the result saturates, and float32 rounding, being
+      monotonous, cannot bring it back.
+    Without a leaky slope the half is added to the bias where the sum still fits.
+    """
+    channels = step.input.shape[3]
+    position = step.input.fix_point + step.weights_fix_point
+    finer = max(position, step.bias_fix_point) if step.bias is not None else position
+    reach = 128 * np.abs(step.weights.astype(np.int64)).sum(axis=(1, 2))  # (O, I): the most each input channel can add
+    total = reach.sum(axis=1) << (finer - position)
+    if step.bias is not None:
+        total = total + (np.abs(step.bias.astype(np.int64)) << (finer - step.bias_fix_point))
+    largest = int(total.max())
+    shift = finer - step.output.fix_point
+    leaky = step.activation == "LEAKYRELU"
+    if largest <= FLOAT32_EXACT and shift <= (10 if leaky else 16):
+        half = 1 << (shift - 1) if shift > 0 else 1
+        fits = not leaky and shift >= 0 and largest + half <= FLOAT32_EXACT
+        return Plan(True, fits and shift > 0, ((0, channels),))
+    return Plan(False, False, _groups(reach))
+
+
+def _groups(reach: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Ranges of input channels whose sums stay within float32; one channel always does (16 * 16 * 128 * 128 = 2^22)."""
+    groups, start = [], 0
+    running = np.zeros(reach.shape[0], np.int64)
+    for channel in range(reach.shape[1]):
+        if int((running + reach[:, channel]).max()) > FLOAT32_EXACT and channel > start:
+            groups.append((start, channel))
+            start, running = channel, np.zeros_like(running)
+        running = running + reach[:, channel]
+    return (*groups, (start, reach.shape[1]))
