@@ -22,12 +22,14 @@ FLOAT32_EXACT = 2**24
 class Plan:
     """How to compute a convolution exactly.
 
-    `float32`: everything in float32, from weights and bias scaled to the output's grid. Otherwise the accumulator is
-    summed in float32 over each of `channel_groups` (ranges of input channels) apart, and added up in float64.
+    `float32`: everything in float32, from weights and bias scaled to the output's grid, with `half` added to the bias.
+    Otherwise the accumulator is summed in float32 over each of `channel_groups` (ranges of input channels) apart, and
+    added up in float64. `shift` is s - o, the bits to round away (0 or less: none).
     """
 
     float32: bool
-    bias_has_half: bool
+    shift: int
+    half: float
     channel_groups: tuple[tuple[int, int], ...]
 
 
@@ -35,12 +37,11 @@ def plan(step: Convolution) -> Plan:
     """The exact way for a convolution, the cheapest first.
 
     With s = max(w + i, b) the accumulator is a multiple of the unit 2^-s, and v = accumulator * 2^o must give
-    clip(floor(activation(v) + 1/2)). All in float32 is exact when
-    - the largest accumulator, bias included, is at most 2^24 units (then v is exact), and
-    - rounding v + 1/2 and 13/128 * v cannot matter: for |v| <= 128 both must be exact, that is 128 * 2^(s-o) <= 2^23
-      and, with a leaky slope, 128 * 2^(s-o+7) <= 2^24; beyond 128 the result saturates, and float32 rounding, being
-      monotonous, cannot bring it back.
-    Without a leaky slope the half is added to the bias where the sum still fits.
+    clip(floor(activation(v) + 1/2)). All in float32 is exact when the largest accumulator, bias included, is at most
+    2^24 units (then v is exact), and
+    - without a leaky slope: the half, added to the bias, fits beside it;
+    - with a leaky slope: s - o <= 10. Then 13/128 * v and the half are exact for |v| <= 128; beyond that the result
+      saturates, and float32 rounding, being monotonous, cannot bring it back.
     """
     channels = step.input.shape[3]
     position = step.input.fix_point + step.weights_fix_point
@@ -51,12 +52,14 @@ def plan(step: Convolution) -> Plan:
         total = total + (np.abs(step.bias.astype(np.int64)) << (finer - step.bias_fix_point))
     largest = int(total.max())
     shift = finer - step.output.fix_point
-    leaky = step.activation == "LEAKYRELU"
-    if largest <= FLOAT32_EXACT and shift <= (10 if leaky else 16):
-        half = 1 << (shift - 1) if shift > 0 else 1
-        fits = not leaky and shift >= 0 and largest + half <= FLOAT32_EXACT
-        return Plan(True, fits and shift > 0, ((0, channels),))
-    return Plan(False, False, _groups(reach))
+    if step.activation == "LEAKYRELU":
+        if largest <= FLOAT32_EXACT and shift <= 10:
+            return Plan(True, shift, 0.0, ((0, channels),))
+    else:
+        half_units = 1 << (shift - 1) if shift > 0 else 0
+        if largest + half_units <= FLOAT32_EXACT:
+            return Plan(True, shift, 0.5 if shift > 0 else 0.0, ((0, channels),))
+    return Plan(False, shift, 0.0, _groups(reach))
 
 
 def _groups(reach: np.ndarray) -> tuple[tuple[int, int], ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Literal, Union
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -16,12 +16,21 @@ from dpu.errors import RunError, UnsupportedModelError
 from dpu.graph import Graph, Subgraph
 from dpu.lowering import is_quantised, lower
 from dpu.numpy_engine import NumpyEngine
-from dpu.program import Value
+from dpu.program import Program, Value
 from dpu.program_reader import program_of
 
 EngineName = Literal["auto", "onnxruntime", "numpy"]
 
 _log = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """What runs a program: NumpyEngine or OnnxEngine."""
+
+    name: str
+
+    def run(self, inputs: Mapping[str, np.ndarray], names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """The named int8 tensors for int8 inputs by name."""
 
 
 class Executor:
@@ -43,7 +52,7 @@ class Executor:
         self.graph = lower(graph) if is_quantised(graph) else graph
         self.subgraph = subgraph or only_dpu_subgraph(self.graph)
         self.program = program_of(self.graph, self.subgraph)
-        self._engine = _engine(engine)(self.program, threads)
+        self._engine = _engine(engine, self.program, threads)
         self.inputs: tuple[Value, ...] = tuple(sorted(self.program.inputs, key=lambda value: value.name))
         self.outputs: tuple[Value, ...] = tuple(
             Value(name, value.shape, value.fix_point) for name, value in sorted(self.program.outputs.items())
@@ -101,9 +110,9 @@ def only_dpu_subgraph(graph: Graph) -> Subgraph:
     return found[0]
 
 
-def _engine(name: EngineName):  # type: ignore[no-untyped-def]
+def _engine(name: EngineName, program: Program, threads: int) -> Engine:
     if name == "numpy":
-        return lambda program, threads: NumpyEngine(program)
+        return NumpyEngine(program)
     try:
         from dpu.onnx_engine import OnnxEngine
     except ImportError as error:
@@ -112,5 +121,5 @@ def _engine(name: EngineName):  # type: ignore[no-untyped-def]
                 f"engine onnxruntime: {error}. Install onnx and onnxruntime, or use engine numpy."
             ) from error
         _log.info("onnxruntime cannot be imported (%s): the software DPU runs on numpy, exact but slow", error)
-        return lambda program, threads: NumpyEngine(program)
-    return OnnxEngine
+        return NumpyEngine(program)
+    return OnnxEngine(program, threads)

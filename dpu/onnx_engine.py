@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -89,7 +90,7 @@ class _Builder:
         opset = [helper.make_opsetid("", _OPSET)]
         return helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
 
-    def node(self, kind: str, inputs: list[str], **attributes: object) -> str:
+    def node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
         name = f"t{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
         return name
@@ -151,7 +152,7 @@ class _Builder:
         return self.node("Clip", [tensor, low, self.scalar(127.0, double)])
 
     def add(self, step: Add) -> str:
-        """Sums of int8 values times powers of two: exact, the positions lie at most 16 bits apart (see `wide`)."""
+        """Sums of int8 values times powers of two: exact in float32 up to 22 bits, else in float64 (`wide`)."""
         target = step.output.fix_point
         finest = max(value.fix_point for value in step.inputs)
         spread = max(finest, target) - min(value.fix_point for value in step.inputs)
@@ -171,7 +172,7 @@ class _Builder:
     def convolution(self, step: Convolution) -> str:
         way = plan(step)
         top, bottom, left, right = step.pad_tblr
-        attributes = {
+        attributes: dict[str, Any] = {
             "kernel_shape": step.weights.shape[1:3],
             "strides": step.stride_hw,
             "pads": (top, left, bottom, right),
@@ -185,11 +186,11 @@ class _Builder:
         leaky = step.activation == "LEAKYRELU"
         if way.float32:
             scaled = self.constant(weights * np.float32(2.0 ** (target - position)))
-            offset = self.constant((bias + (0.5 if way.bias_has_half else 0.0)).astype(np.float32))
+            offset = self.constant((bias + way.half).astype(np.float32))
             total = self.node("Conv", [source, scaled, offset], **attributes)
             if leaky:
                 total = self.node("LeakyRelu", [total], alpha=LEAKY_SLOPE)
-            return self.rounded(total, not way.bias_has_half, step.activation)
+            return self.rounded(total, leaky, step.activation, floor=leaky or way.shift > 0)
         total = ""
         for first, end in way.channel_groups:
             part = source

@@ -39,6 +39,7 @@ class _Reader:
 
     def read(self) -> Program:
         steps: list[Step] = []
+        named: set[str] = set()
         for op in self.order:
             if op.type == "const-fix":
                 continue
@@ -51,6 +52,11 @@ class _Reader:
             step = maker(self, op)
             _check_shape(self, op, step)
             self.values[op.name] = step.output
+            if step.output.name in named:
+                raise XmodelError(
+                    f"two tensors are called {step.output.name!r}; names must be unique. Export it again."
+                )
+            named.add(step.output.name)
             if not isinstance(step, Convolution):
                 self.check_span(op, [step.output.fix_point, *(value.fix_point for value in step_inputs(step))])
             steps.append(step)
