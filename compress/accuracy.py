@@ -85,14 +85,14 @@ def mean_average_precision(
     if len(predictions) != len(truths):
         raise ValueError(f"expected one prediction per picture, got {len(predictions)} for {len(truths)} pictures")
     classes = len(class_names)
-    for found in (*predictions, *truths):
-        if len(found.class_id) and not 0 <= int(found.class_id.min()) <= int(found.class_id.max()) < classes:
-            raise ValueError(f"class_id must be from 0 to {classes - 1}, got {sorted(set(found.class_id.tolist()))}")
+    for class_id in [*(found.class_id for found in predictions), *(truth.class_id for truth in truths)]:
+        if len(class_id) and not 0 <= int(class_id.min()) <= int(class_id.max()) < classes:
+            raise ValueError(f"class_id must be from 0 to {classes - 1}, got {sorted(set(class_id.tolist()))}")
     labelled = np.zeros(classes, np.int64)
     for truth in truths:
         labelled += np.bincount(np.asarray(truth.class_id, np.int64), minlength=classes)
-    present = np.flatnonzero(labelled)
-    if not len(present):
+    present = np.flatnonzero(labelled).tolist()
+    if not present:
         return Accuracy(0.0, 0.0, 0.0, {}, len(truths), PROTOCOL)
     average = _coco_average_precision(predictions, truths, classes)  # (10, C)
     threshold, pooled, by_class = _best_f1(predictions, truths, labelled)
