@@ -1,0 +1,1 @@
+"""The live page: picture, frame rate, latency, detections. Read-only."""
