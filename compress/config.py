@@ -114,6 +114,7 @@ class CompressConfig(_Section):
     runs: Path = Path("runs")
     seed: int = Field(default=1, ge=0)
     threads: int = Field(default=0, ge=0)  # of torch; 0: one a core
+    workers: int = Field(default=0, ge=0)  # processes that load pictures; 0: the training's own
     network: NetworkConfig = NetworkConfig()
     augment: AugmentConfig = AugmentConfig()
     train: TrainingConfig = TrainingConfig()
@@ -139,7 +140,9 @@ def load_config(path: Path) -> CompressConfig:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UsageError(f"expected a configuration file at {path}, found none. The examples are in configs/") from error
+        raise UsageError(
+            f"expected a configuration file at {path}, found none. The examples are in configs/"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: expected YAML, found {error}. Compare with the examples in configs/") from error
     if not isinstance(document, dict):

@@ -62,7 +62,9 @@ def draw_gammas(metrics: Metrics, path: Path) -> None:
         colour = pyplot.get_cmap("viridis")(depth / max(len(shown) - 1, 1))
         axes.fill_between((edges[1:] + edges[:-1]) / 2, base, base + 2.5 * counts, color=colour, alpha=0.8, lw=0.5)
         axes.text(edges[-1], base + 0.1, f"epoch {line['epoch']}", ha="right", fontsize=7)
-    axes.set(xlabel="|gamma|", yticks=[], ylabel="share of channels (square root scale)", title="Gammas over sparse training")
+    axes.set(
+        xlabel="|gamma|", yticks=[], ylabel="share of channels (square root scale)", title="Gammas over sparse training"
+    )
     _save(figure, path)
 
 
@@ -75,7 +77,9 @@ def draw_pruned_layers(layers: Sequence[dict[str, Any]], path: Path) -> None:
     axes.bar(positions, before, color="#d0d7de", label="before")
     axes.bar(positions, after, color=_BLUE, label="after")
     gone = [position for position, kept in zip(positions, after, strict=True) if not kept]
-    axes.plot(gone, [before[position] for position in gone], "x", color=_ORANGE, label="block removed", linestyle="none")
+    axes.plot(
+        gone, [before[position] for position in gone], "x", color=_ORANGE, label="block removed", linestyle="none"
+    )
     axes.set(xlabel="convolution", ylabel="channels", title="What was pruned per layer", yscale="log")
     axes.set_ylim(bottom=0.8)
     axes.legend(loc="upper left")

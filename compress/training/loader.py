@@ -83,7 +83,9 @@ def _transforms(augment: AugmentConfig) -> v2.Transform:
     if augment.translate or augment.scale:
         scales = (1 - augment.scale, 1 + augment.scale)
         move = (augment.translate, augment.translate)
-        steps.append(v2.RandomAffine(0, translate=move, scale=scales, interpolation=v2.InterpolationMode.BILINEAR, fill=128))
+        steps.append(
+            v2.RandomAffine(0, translate=move, scale=scales, interpolation=v2.InterpolationMode.BILINEAR, fill=128)
+        )
     steps += [
         v2.ClampBoundingBoxes(),
         v2.SanitizeBoundingBoxes(min_size=_SMALLEST_BOX_PX, labels_getter=lambda inputs: inputs[2]),

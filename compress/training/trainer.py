@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from board_app.core.atomic_file import replacing
@@ -52,6 +52,9 @@ class StepHook:
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep: tensors, numbers and containers of them."""
         return {}
+
+    def finish(self, averaged: DarknetNetwork) -> None:
+        """Called once at the end; may change the averaged network, which is the result."""
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back what `state` gave."""
@@ -99,7 +102,9 @@ class Training:
             task = progress.add_task(self.folder.name.split(".")[0], total=self.steps, loss="")
             for epoch in range(len(self._history), self.config.epochs):
                 progress.update(task, completed=epoch * self._steps_per_epoch)
-                self._history.append(self._epoch(epoch, lambda loss: progress.update(task, advance=1, loss=f"{loss:.2f}")))
+                self._history.append(
+                    self._epoch(epoch, lambda loss: progress.update(task, advance=1, loss=f"{loss:.2f}"))
+                )
                 self._save()
                 log.info("%s", _line(self.folder.name.split(".")[0], self._history[-1], self.config.epochs))
         return self._averaged, self._history
@@ -133,7 +138,7 @@ class Training:
         metrics |= self.hook.metrics()
         last = epoch + 1 == self.config.epochs
         if last or (epoch + 1) % self.config.evaluate_every == 0:
-            accuracy = evaluate(self._averaged, self.held_out, self.class_names)
+            accuracy = evaluate(self._averaged, self.network.heads, self.held_out, self.class_names)
             metrics |= {"map50": accuracy.map50, "map50_95": accuracy.map50_95}
         return metrics | {"seconds": round(time.monotonic() - started, 2)}
 
@@ -218,6 +223,11 @@ def _line(stage: str, metrics: Metrics, epochs: int) -> str:
 
 
 def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+    )
     console = Console(stderr=True)
     return Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)

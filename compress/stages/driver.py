@@ -1,0 +1,115 @@
+"""Which stages there are, and running them: each once, in order, from where the run was stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from board_app.core.atomic_file import write_text
+from compress.config import CompressConfig, load_config
+from compress.stages.folder import StageKey, exclusive
+from compress.stages.int8 import bundle_key, quantize_key, run_bundle, run_quantize
+from compress.stages.pruning import prune_key, run_prune
+from compress.stages.run import Run
+from compress.stages.training import distill_key, run_distill, run_sparsify, run_train, sparsify_key, train_key
+from roadslim import roadslim_version
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage: what its result follows from, and the work, which fills its folder and gives its results."""
+
+    name: str
+    key: Callable[[Run], StageKey]
+    work: Callable[[Run, Path], dict[str, Any]]
+
+
+STAGES = (
+    Stage("train", train_key, run_train),
+    Stage("sparsify", sparsify_key, run_sparsify),
+    Stage("prune", prune_key, run_prune),
+    Stage("distill", distill_key, run_distill),
+    Stage("quantize", quantize_key, run_quantize),
+    Stage("bundle", bundle_key, run_bundle),
+)
+STAGE_NAMES = tuple(stage.name for stage in STAGES)
+
+
+def run_stages(config: CompressConfig, until: str = STAGE_NAMES[-1], fresh: str | None = None) -> dict[str, Any]:
+    """Run every stage up to `until` that is not finished; `fresh` is run again in any case. Gives the summary."""
+    run = Run(config)
+    with exclusive(config.folder):
+        for stage in STAGES[: STAGE_NAMES.index(until) + 1]:
+            _run_stage(run, stage, stage.name == fresh)
+        return _summary(run)
+
+
+def run_single_stage(config_path: Path, name: str, fresh: bool = False) -> dict[str, Any]:
+    """Run one stage from its predecessors' finished folders; gives its results."""
+    config = load_config(config_path)
+    run = Run(config)
+    with exclusive(config.folder):
+        _run_stage(run, STAGES[STAGE_NAMES.index(name)], fresh)
+        _summary(run)
+    return run.folder(name).results()
+
+
+def _run_stage(run: Run, stage: Stage, fresh: bool) -> None:
+    folder, key = run.folder(stage.name), stage.key(run)
+    if fresh:
+        folder.discard()
+    if folder.is_finished(key):
+        log.info("%-9s finished before, kept", stage.name)
+        return
+    torch.set_num_threads(run.config.threads or torch.get_num_threads())
+    torch.use_deterministic_algorithms(True)
+    started = time.monotonic()
+    results = stage.work(run, folder.begin(key))
+    seconds = time.monotonic() - started
+    folder.finish(key, results, roadslim_version(), seconds)
+    log.info("%-9s done in %.0f s: %s", stage.name, seconds, _headline(results))
+
+
+def _headline(results: dict[str, Any]) -> str:
+    parts = []
+    if "params" in results:
+        parts.append(f"{results['params']:,} parameters, {results['gmacs']:.3f} GMACs")
+    if "compact_vs_masked_max_abs" in results:
+        parts.append(f"compact_vs_masked_max_abs {results['compact_vs_masked_max_abs']:.1e}")
+    if "map50" in results:
+        parts.append(f"mAP50 {100 * results['map50']:.1f} % on the validation split")
+    return ", ".join(parts) or str(results)
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    """Write summary.json: what each finished stage has, in the words of `bench table --json` where they meet."""
+    rows = []
+    for stage in STAGES:
+        document = run.folder(stage.name).read()
+        if document is None:
+            continue
+        results = document["results"]
+        row: dict[str, Any] = {"model": stage.name, "input_hw": list(run.config.network.input_hw)}
+        row |= {name: results.get(name) for name in ("params", "gmacs")}
+        int8 = stage.name in ("quantize", "bundle")
+        row["map50_float"] = results.get("map50_float") if int8 else results.get("map50")
+        row["map50_int8"] = results.get("map50_int8", results.get("map50")) if int8 else None
+        row |= {"latency_ms": {}, "sha256": _model_hash(document["outputs"]), "seconds": document["seconds"]}
+        rows.append(row)
+    summary = {"schema_version": 1, "roadslim_version": roadslim_version(), "name": run.config.name, "rows": rows}
+    write_text(run.config.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def _model_hash(outputs: dict[str, str]) -> str | None:
+    names = [name for name in outputs if name.endswith((".weights", ".xmodel"))]
+    return outputs[names[0]] if names else None

@@ -1,0 +1,99 @@
+"""The stages that leave torch: quantize writes the int8 graph, bundle packs it for the board."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from board_app.core.atomic_file import sha256_of, write_text
+from board_app.core.bundle import write_bundle
+from board_app.core.letterbox import LETTERBOX_GREY
+from compress.quantization import quantize, to_xmodel
+from compress.stages.folder import StageKey
+from compress.stages.run import Run
+from compress.training.evaluation import evaluate
+from compress.training.loader import to_input
+from dpu import xmodel
+from roadslim import roadslim_version
+
+
+def quantize_key(run: Run) -> StageKey:
+    """The fine-tuned network, the calibration pictures and the settings."""
+    inputs = {"distill": run.network_hashes("distill"), "data": run.data_hashes}
+    return StageKey(inputs, {"quantize": run.config.quantize.model_dump(mode="json"), "seed": run.config.seed})
+
+
+def _calibration_batches(run: Run) -> Iterator[Tensor]:
+    """Batches (N, 3, H, W) of training pictures as they are, spread evenly over the split."""
+    images, config = run.images(augmented=False), run.config.quantize
+    count = min(config.images, len(images))
+    chosen = [round(i * (len(images) - 1) / max(count - 1, 1)) for i in range(count)]
+    for first in range(0, count, config.batch_size):
+        pictures = [images.letterboxed(index)[0] for index in chosen[first : first + config.batch_size]]
+        yield to_input(torch.stack([torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures]))
+
+
+def run_quantize(run: Run, folder: Path) -> dict[str, Any]:
+    """Find fix points, round the parameters, write NAME_int.xmodel; mAP of the fake-quantised network."""
+    network = run.load_network("distill")
+    quantized = quantize(network, list(_calibration_batches(run)), bias_correction=run.config.quantize.bias_correction)
+    xmodel.save(to_xmodel(quantized, run.config.name), folder / _model_file(run))
+    write_text(folder / "positions.json", json.dumps(quantized.positions(), indent=1) + "\n")
+    accuracy = evaluate(quantized, network.heads, run.held_out(), run.class_names)
+    heads = [
+        {"output": tensor.tensor, "stride": head.stride, "anchors": head.anchors, "fix_point": tensor.fix_point}
+        for tensor, head in zip(quantized.heads, network.heads, strict=True)
+    ]
+    return {
+        "map50": accuracy.map50,
+        "map50_95": accuracy.map50_95,
+        "map50_float": run.folder("distill").results()["map50"],
+        "input": {"tensor": quantized.input_tensor, "fix_point": quantized.input_fix_point},
+        "heads": heads,
+    }
+
+
+def bundle_key(run: Run) -> StageKey:
+    """The quantised graph and the thresholds."""
+    quantized = run.folder("quantize")
+    quantized.results()
+    inputs = {"xmodel": sha256_of(quantized.path / _model_file(run)), "labels": list(run.training_data.labels)}
+    return StageKey(inputs, {"bundle": run.config.bundle.model_dump(mode="json")})
+
+
+def run_bundle(run: Run, folder: Path) -> dict[str, Any]:
+    """Write NAME.bundle: the graph, and all that the board must know about it."""
+    quantized, data = run.folder("quantize"), run.training_data
+    results = quantized.results()
+    accuracy = {"map50_float": results["map50_float"], "map50_int8": results["map50"]}
+    fields = {
+        "name": run.config.name,
+        "roadslim_version": roadslim_version(),
+        "kind": "quantised",
+        "classes": list(run.class_names),
+        "input_hw": list(run.config.network.input_hw),
+        "channel_order": "RGB",
+        "pixel_scale": 1 / 255,
+        "letterbox_grey": LETTERBOX_GREY,
+        "input": results["input"],
+        "heads": results["heads"],
+        **run.config.bundle.model_dump(mode="json"),
+        "origin": {"run": run.config.name, "data": data.origin, **run.network_hashes("distill")},
+        "accuracy": {
+            **accuracy,
+            "data": f"{data.origin}, validation split",
+            "images": len(run.validation_data.samples),
+        },
+    }
+    path = folder / f"{run.config.name}.bundle"
+    write_bundle(path, fields, (quantized.path / _model_file(run)).read_bytes(), data.labels)
+    return {"bundle": path.name, **accuracy}
+
+
+def _model_file(run: Run) -> str:
+    return f"{run.config.name}_int.xmodel"

@@ -1,0 +1,137 @@
+"""The stages that train: train, sparsify, distill."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from board_app.core.errors import InputError
+from compress.config import NetworkConfig, TrainingConfig
+from compress.darknet.cfg import Cfg, read_cfg
+from compress.darknet.cost import gmacs, parameter_count
+from compress.darknet.model_files import save_model
+from compress.darknet.network import DarknetNetwork
+from compress.darknet.topologies import with_anchors, with_classes, yolov3_cfg, yolov3_tiny_cfg
+from compress.darknet.weights import load_weights
+from compress.stages import figures
+from compress.stages.folder import StageKey
+from compress.stages.run import Run, hash_of
+from compress.training.anchors import fit_anchors
+from compress.training.distillation import Distillation
+from compress.training.loader import TrainingImages
+from compress.training.sparsity import Sparsity
+from compress.training.trainer import Metrics, StepHook, Training
+
+_TOPOLOGIES = {"yolov3": yolov3_cfg, "yolov3-tiny": yolov3_tiny_cfg}
+_ANCHOR_IMAGES = 2000  # box shapes of so many images settle the anchors
+
+
+def train_key(run: Run) -> StageKey:
+    """The data, the starting point and everything that shapes the training."""
+    config = run.config
+    inputs = {"data": run.data_hashes, "cfg": hash_of(config.network.cfg), "weights": hash_of(config.network.weights)}
+    return StageKey(inputs, _settings(run, config.train) | {"network": config.network.model_dump(mode="json")})
+
+
+def run_train(run: Run, folder: Path) -> dict[str, Any]:
+    """Train the full network, from the given weights or from scratch."""
+    torch.manual_seed(run.config.seed)
+    images = run.images(augmented=True)
+    network = DarknetNetwork(_starting_cfg(run.config.network, len(run.class_names), images))
+    network.init_heads()
+    if run.config.network.weights:
+        load_weights(network, run.config.network.weights, partial=True)
+    return _train(run, network, images, run.config.train, folder, StepHook())[0]
+
+
+def sparsify_key(run: Run) -> StageKey:
+    """The trained network, the data, the training's settings and what is to be cut."""
+    inputs = {"data": run.data_hashes, "train": run.network_hashes("train")}
+    prune = run.config.prune.model_dump(mode="json")
+    return StageKey(inputs, _settings(run, run.config.sparsify) | {"prune": prune})
+
+
+def run_sparsify(run: Run, folder: Path) -> dict[str, Any]:
+    """Go on training while what will be cut is driven to zero."""
+    network = run.load_network("train")
+    sparsity = Sparsity(network, run.config.prune.options(), run.config.sparsify)
+    results, metrics = _train(run, network, run.images(augmented=True), run.config.sparsify, folder, sparsity)
+    figures.draw_sparse_map(metrics, run.folder("train").results()["map50"], folder / "figure1_sparse_map.svg")
+    figures.draw_gammas(metrics, folder / "figure2_gammas.svg")
+    return results | {"zero_share": metrics[-1]["zero_share"]}
+
+
+def distill_key(run: Run) -> StageKey:
+    """The pruned network, its teacher, the data and the settings."""
+    teacher = run.config.distill.teacher
+    inputs = {"data": run.data_hashes, "prune": run.network_hashes("prune"), "teacher": run.network_hashes(teacher)}
+    return StageKey(inputs, _settings(run, run.config.distill))
+
+
+def run_distill(run: Run, folder: Path) -> dict[str, Any]:
+    """Fine-tune the pruned network on the labels and on the teacher's answers."""
+    config = run.config.distill
+    network = run.load_network("prune")
+    hook = StepHook()
+    if config.teacher_weight:
+        hook = Distillation(network, run.load_network(config.teacher), config.teacher_weight)
+    results, metrics = _train(run, network, run.images(augmented=True), config, folder, hook)
+    teacher_map50 = run.folder(config.teacher).results()["map50"]
+    pruned_map50 = run.folder("prune").results()["map50"]
+    figures.draw_finetune_map(metrics, teacher_map50, pruned_map50, folder / "figure4_finetune_map.svg")
+    return results
+
+
+def _settings(run: Run, training: TrainingConfig) -> dict[str, Any]:
+    config = run.config
+    return {
+        "training": training.model_dump(mode="json"),
+        "augment": config.augment.model_dump(mode="json"),
+        "seed": config.seed,
+    }
+
+
+def _starting_cfg(config: NetworkConfig, classes: int, images: TrainingImages) -> Cfg:
+    if config.cfg:
+        cfg = with_classes(read_cfg(config.cfg), classes)
+        cfg = replace(cfg, net=replace(cfg.net, options=cfg.net.options | _net_options(config)))
+    else:
+        cfg = _TOPOLOGIES[config.topology](classes, config.input_hw, config.width, config.leaky_slope)
+    if config.anchors == "auto":
+        cfg = with_anchors(cfg, _fitted_anchors(images, cfg))
+    return cfg
+
+
+def _net_options(config: NetworkConfig) -> dict[str, str]:
+    height, width = config.input_hw
+    return {"height": str(height), "width": str(width), "leaky_slope": repr(config.leaky_slope)}
+
+
+def _fitted_anchors(images: TrainingImages, cfg: Cfg) -> list[tuple[float, float]]:
+    sizes = []
+    for index in range(min(len(images), _ANCHOR_IMAGES)):
+        corners = images.letterboxed(index)[1].to_network(images.samples[index].boxes_xyxy)
+        sizes.append(corners[:, 2:] - corners[:, :2])
+    every = np.concatenate(sizes)
+    if not len(every):
+        raise InputError("expected boxes in the training split, found none. Check it: `roadslim data check DATASET`")
+    count = len({anchor for head in DarknetNetwork(cfg).heads for anchor in head.anchors})
+    return [(float(width), float(height)) for width, height in fit_anchors(every, count)]
+
+
+def _train(
+    run: Run, network: DarknetNetwork, images: TrainingImages, config: TrainingConfig, folder: Path, hook: StepHook
+) -> tuple[dict[str, Any], list[Metrics]]:
+    """One training whose averaged network is written to the folder; its results and metrics."""
+    training = Training(
+        network, images, run.held_out(), run.class_names, config, folder, hook, workers=run.config.workers
+    )
+    averaged, metrics = training.run()
+    hook.finish(averaged)
+    save_model(averaged, folder)
+    results = {"params": parameter_count(averaged.cfg), "gmacs": gmacs(averaged.cfg)}
+    return results | {name: metrics[-1][name] for name in ("map50", "map50_95")}, metrics
