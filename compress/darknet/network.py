@@ -1,0 +1,207 @@
+"""The network of a cfg in torch, as far as the raw head convolutions; decoding is board_app.core.yolo_head's."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from board_app.core.errors import InputError
+from compress.darknet.cfg import INPUT, Cfg, Section, layer_shapes, layer_sources
+from compress.darknet.shapes import Shape, convolution_padding, maxpool_padding, yolo_anchors
+
+BN_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class Head:
+    """One output of the network.
+
+    Attributes:
+        layer: index of the head convolution among the cfg's layers.
+        stride: input pixels per grid cell.
+        anchors: (width, height) in network pixels.
+        classes: class scores per anchor.
+    """
+
+    layer: int
+    stride: int
+    anchors: tuple[tuple[float, float], ...]
+    classes: int
+
+
+@dataclass
+class WeightsHeader:
+    """What a weights file says before its numbers: Darknet's version and the images seen in training."""
+
+    major: int = 0
+    minor: int = 2
+    revision: int = 5
+    seen: int = 0
+
+
+class DarknetNetwork(nn.Module):
+    """A cfg as a torch module: float32 (N, 3, H, W), RGB / 255, to the raw heads.
+
+    Attributes:
+        cfg: the description it was built from.
+        layers: one module per section of the cfg.
+        heads: its outputs, in cfg order.
+        header: of the weights file it came from.
+
+    Raises:
+        InputError: the cfg has no [yolo], or its layers do not fit together.
+    """
+
+    def __init__(self, cfg: Cfg) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.header = WeightsHeader()
+        self._sources = layer_sources(cfg)
+        shapes = layer_shapes(cfg)
+        at_input: Shape = (cfg.input_channels, *cfg.input_hw)
+        self.layers = nn.ModuleList()
+        for section, sources, shape in zip(cfg.layers, self._sources, shapes, strict=True):
+            self.layers.append(_module(cfg, section, at_input if sources[0] == INPUT else shapes[sources[0]], shape))
+        self.heads = tuple(
+            Head(index - 1, cfg.input_hw[0] // shapes[index][1], yolo_anchors(section), section.integer("classes", 20))
+            for index, section in enumerate(cfg.layers)
+            if section.type == "yolo"
+        )
+        if not self.heads:
+            raise InputError(f"{cfg.name}: expected at least one [yolo], found none. Name the cfg of a detector.")
+        self._last_use = self._last_uses()
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """The raw head convolutions, each (N, A*(5+C), H, W), in cfg order."""
+        outputs: dict[int, Tensor] = {INPUT: x}
+        for index, module in enumerate(self.layers):
+            if index not in self._last_use:
+                continue
+            sources = self._sources[index]
+            outputs[index] = module(*[outputs[source] for source in sources])
+            for source in set(sources):
+                if self._last_use[source] == index:
+                    del outputs[source]
+        return [outputs[head.layer] for head in self.heads]
+
+    def forward_layers(self, x: Tensor) -> list[Tensor]:
+        """Every layer's output (N, C, H, W); a [yolo] passes its input on."""
+        outputs: list[Tensor] = []
+        for module, sources in zip(self.layers, self._sources, strict=True):
+            outputs.append(module(*[x if source == INPUT else outputs[source] for source in sources]))
+        return outputs
+
+    def init_heads(self, objectness: float = 0.01) -> None:
+        """Set the heads' biases so that an untrained network expects an object in that share of the anchor cells.
+
+        Source: Lin et al., Focal loss, arXiv:1708.02002, section 4.1.
+        """
+        for head in self.heads:
+            bias = self.layers[head.layer].conv.bias
+            with torch.no_grad():
+                parts = bias.view(len(head.anchors), 5 + head.classes)
+                parts[:, 4] = math.log(objectness / (1 - objectness))
+                parts[:, 5:] = -math.log(max(1.5, head.classes - 1))  # every class equally likely
+
+    def _last_uses(self) -> dict[int, int]:
+        """For the input and every layer that a head needs: the last layer that reads it; heads stay to the end."""
+        last: dict[int, int] = {head.layer: len(self.layers) for head in self.heads}
+        for index in reversed(range(len(self.layers))):
+            if index in last:
+                for source in self._sources[index]:
+                    last.setdefault(source, index)
+        return last
+
+
+class ConvolutionLayer(nn.Module):
+    """Convolution, batch normalisation where the cfg has it, activation."""
+
+    def __init__(self, section: Section, in_channels: int, slope: float) -> None:
+        super().__init__()
+        normalised = bool(section.integer("batch_normalize", 0))
+        self.conv = nn.Conv2d(
+            in_channels,
+            section.integer("filters"),
+            section.integer("size", 1),
+            section.integer("stride", 1),
+            convolution_padding(section),
+            bias=not normalised,
+        )
+        self.bn = nn.BatchNorm2d(self.conv.out_channels, eps=BN_EPSILON) if normalised else None
+        self.activation = section.options["activation"]
+        self.slope = {"leaky": slope, "relu": 0.0, "linear": 1.0}[self.activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, H', W')."""
+        x = self.conv(x)
+        if self.bn is not None:
+            x = self.bn(x)
+        if self.activation == "leaky":
+            return functional.leaky_relu(x, self.slope, inplace=True)
+        return functional.relu(x, inplace=True) if self.activation == "relu" else x
+
+
+class ShortcutLayer(nn.Module):
+    """The sum of two layers."""
+
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        """Two (N, C, H, W) -> one."""
+        return x + other
+
+
+class RouteLayer(nn.Module):
+    """Layers side by side in their channels; with groups the group_id-th part of each."""
+
+    def __init__(self, groups: int, group: int) -> None:
+        super().__init__()
+        self.groups, self.group = groups, group
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """(N, Ci, H, W) each -> (N, sum of Ci / groups, H, W)."""
+        parts = [x if self.groups == 1 else x.chunk(self.groups, dim=1)[self.group] for x in inputs]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+class UpsampleLayer(nn.Module):
+    """Every pixel `stride` times in both directions."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, stride*H, stride*W)."""
+        return functional.interpolate(x, scale_factor=self.stride, mode="nearest")
+
+
+class MaxpoolLayer(nn.Module):
+    """Maximum over windows; what lies beyond the edge counts as minus infinity."""
+
+    def __init__(self, size: int, stride: int, padding: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.size, self.stride, self.padding = size, stride, padding  # padding: left, right, top, bottom
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H', W')."""
+        left, right, top, bottom = self.padding
+        if left == right == top == bottom:
+            return functional.max_pool2d(x, self.size, self.stride, left)
+        return functional.max_pool2d(functional.pad(x, self.padding, value=float("-inf")), self.size, self.stride)
+
+
+def _module(cfg: Cfg, section: Section, in_shape: Shape, out_shape: Shape) -> nn.Module:
+    if section.type == "convolutional":
+        return ConvolutionLayer(section, in_shape[0], cfg.leaky_slope)
+    if section.type == "maxpool":
+        stride = section.integer("stride", 1)
+        padding = maxpool_padding(section, in_shape[1:], out_shape[1:])
+        return MaxpoolLayer(section.integer("size", stride), stride, padding)
+    if section.type == "route":
+        return RouteLayer(section.integer("groups", 1), section.integer("group_id", 0))
+    if section.type == "upsample":
+        return UpsampleLayer(section.integer("stride", 2))
+    return ShortcutLayer() if section.type == "shortcut" else nn.Identity()

@@ -1,0 +1,108 @@
+"""A network description as data: sections with their options, as a Darknet .cfg has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from board_app.core.errors import InputError
+
+DARKNET_LEAKY_SLOPE = 0.1
+INPUT = -1  # stands for the network's input where a layer's index is asked for
+
+
+@dataclass(frozen=True)
+class Section:
+    """One [section] of a cfg: its type, its options as text in file order, and its line (not compared)."""
+
+    type: str
+    options: dict[str, str]
+    line: int = field(default=0, compare=False)
+
+    def integer(self, key: str, default: int | None = None, minimum: int | None = None) -> int:
+        """The option as a whole number; without a default it is required."""
+        return self._only(key, self.integers(key, None if default is None else (default,), minimum))
+
+    def integers(self, key: str, default: Iterable[int] | None = None, minimum: int | None = None) -> tuple[int, ...]:
+        """The option as whole numbers separated by commas."""
+        text = self.options.get(key)
+        if text is None and default is not None:
+            return tuple(default)
+        try:
+            numbers = tuple(int(part) for part in (text or "").split(",") if part)
+        except ValueError:
+            numbers = ()
+        if not numbers or (minimum is not None and min(numbers) < minimum):
+            limit = "" if minimum is None else f" of at least {minimum}"
+            raise self.error(f"whole numbers{limit} for '{key}'", self._found(key), "Give them, separated by commas")
+        return numbers
+
+    def floats(self, key: str, default: Iterable[float] | None = None) -> tuple[float, ...]:
+        """The option as numbers separated by commas."""
+        text = self.options.get(key)
+        if text is None and default is not None:
+            return tuple(default)
+        try:
+            numbers = tuple(float(part) for part in (text or "").split(",") if part)
+        except ValueError:
+            numbers = ()
+        if not numbers:
+            raise self.error(f"numbers for '{key}'", self._found(key), "Give them, separated by commas")
+        return numbers
+
+    def with_options(self, **changed: object) -> Section:
+        """A copy with some options set, in place where they exist."""
+        return replace(self, options=self.options | {key: str(value) for key, value in changed.items()})
+
+    def error(self, expected: str, found: str, remedy: str) -> InputError:
+        """An error at this section; `parse_cfg` and `layer_shapes` add the file's name."""
+        return InputError(f"line {self.line}, [{self.type}]: expected {expected}, found {found}. {remedy}.")
+
+    def _only(self, key: str, numbers: tuple[int, ...]) -> int:
+        if len(numbers) != 1:
+            raise self.error(f"one number for '{key}'", self._found(key), "Give one")
+        return numbers[0]
+
+    def _found(self, key: str) -> str:
+        return f"'{self.options[key]}'" if key in self.options else "none"
+
+
+@dataclass(frozen=True)
+class Cfg:
+    """A network description: the [net] section and the layers after it, which are counted from 0."""
+
+    net: Section
+    layers: tuple[Section, ...]
+    name: str
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Height and width of the input in pixels."""
+        return self.net.integer("height", minimum=1), self.net.integer("width", minimum=1)
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the input, 3 unless the cfg says otherwise."""
+        return self.net.integer("channels", 3, minimum=1)
+
+    @property
+    def leaky_slope(self) -> float:
+        """LeakyReLU's slope below zero: Darknet's 0.1, or `leaky_slope` in [net], a key of our own."""
+        (slope,) = self.net.floats("leaky_slope", (DARKNET_LEAKY_SLOPE,))[:1]
+        return slope
+
+    @property
+    def classes(self) -> int:
+        """Classes of the first [yolo] section.
+
+        Raises:
+            InputError: there is none.
+        """
+        for section in self.layers:
+            if section.type == "yolo":
+                return section.integer("classes", 20, minimum=1)
+        raise InputError(f"{self.name}: expected a [yolo] section, found none. Name the cfg of a detector.")
+
+    def with_input_hw(self, input_hw: tuple[int, int]) -> Cfg:
+        """A copy for another input size in pixels."""
+        return replace(self, net=self.net.with_options(height=input_hw[0], width=input_hw[1]))
