@@ -32,6 +32,9 @@ class Engine(Protocol):
     def run(self, inputs: Mapping[str, np.ndarray], names: tuple[str, ...]) -> dict[str, np.ndarray]:
         """The named int8 tensors for int8 inputs by name."""
 
+    def prepare(self, names: tuple[str, ...]) -> None:
+        """Do now what the first run for these tensors would do."""
+
 
 class Executor:
     """One DPU subgraph, made ready once and run many times; threads may call `run` at the same time.
@@ -62,6 +65,10 @@ class Executor:
     def engine(self) -> str:
         """`onnxruntime` or `numpy`: what runs."""
         return self._engine.name
+
+    def prepare(self) -> None:
+        """Make the first `run` as fast as the later ones."""
+        self._engine.prepare(tuple(self.program.outputs))
 
     def tensors(self) -> dict[str, Value]:
         """Every int8 tensor of the subgraph by name, inputs first; what `run(..., tensors="all")` gives."""

@@ -18,6 +18,9 @@ class NumpyEngine:
     def __init__(self, program: Program) -> None:
         self._program = program
 
+    def prepare(self, names: tuple[str, ...]) -> None:
+        """Nothing to prepare."""
+
     def run(self, inputs: Mapping[str, np.ndarray], names: tuple[str, ...]) -> dict[str, np.ndarray]:
         """The named int8 tensors (values of the program or its outputs) for int8 inputs by name."""
         held = {value.name: inputs[value.name] for value in self._program.inputs}

@@ -44,6 +44,10 @@ class OnnxEngine:
         held = dict(zip(wanted, session.run(wanted, feeds)))  # noqa: B905 (runs on Python 3.9 too)
         return {name: held[f"out:{values[name].name}"] for name in names}
 
+    def prepare(self, names: tuple[str, ...]) -> None:
+        """Make the session that `run` with these names uses."""
+        self._session(names)
+
     def _session(self, names: tuple[str, ...]) -> onnxruntime.InferenceSession:
         with self._lock:
             if names not in self._sessions:
