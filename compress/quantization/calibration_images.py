@@ -25,7 +25,9 @@ class CalibrationImages:
     def __init__(self, folder: Path, input_hw: tuple[int, int], batch_size: int) -> None:
         """Raises InputError: no such folder, or no images in it."""
         if not folder.is_dir():
-            raise InputError(f"expected a folder of calibration images at {folder}, found none. Name an existing folder.")
+            raise InputError(
+                f"expected a folder of calibration images at {folder}, found none. Name an existing folder."
+            )
         self.paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
         if not self.paths:
             raise InputError(

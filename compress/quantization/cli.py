@@ -114,7 +114,8 @@ def _report(
 
 def _text(report: dict[str, Any]) -> str:
     outputs = "\n".join(
-        f"  layer {output['layer']:>3}  {output['tensor']}  fix point {output['fix_point']}" for output in report["outputs"]
+        f"  layer {output['layer']:>3}  {output['tensor']}  fix point {output['fix_point']}"
+        for output in report["outputs"]
     )
     return (
         f"{report['xmodel']}: int8 by {report['images']} images in {report['batches']} batches, "

@@ -68,4 +68,5 @@ def _ranges(weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
         shrink = 20
     else:
         shrink = 10 if median > 15 or mean > 100 else 5
-    return np.maximum(size.max(axis=1), effective / np.float32(shrink))
+    ranges: np.ndarray = np.maximum(size.max(axis=1), effective / np.float32(shrink))
+    return ranges

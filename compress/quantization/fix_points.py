@@ -15,7 +15,7 @@ ACCUMULATOR_BITS, INT8_BITS = 24, 8
 
 @dataclass(frozen=True)
 class FixPoints:
-    """By index of the node: `outputs` of those with a fix point of their own, `weights` and `biases` of convolutions."""
+    """By index of the node: `outputs` where a node has a fix point of its own; `weights`, `biases` of convolutions."""
 
     outputs: dict[int, int]
     weights: dict[int, int]
@@ -54,5 +54,7 @@ def _limit_convolution(plan: Plan, node: Node, fixed: FixPoints) -> None:
 
 
 def _move(fix_points: dict[int, int], index: int, by: int, what: str) -> None:
-    log.info("%s fix point %d -> %d, because of the DPU's shift limits", what, fix_points[index], fix_points[index] + by)
+    log.info(
+        "%s fix point %d -> %d, because of the DPU's shift limits", what, fix_points[index], fix_points[index] + by
+    )
     fix_points[index] += by

@@ -93,7 +93,9 @@ class _Export:
         inputs = {"input": [source], "weights": [f"{name}_weight_fix"], "bias": [f"{name}_bias_fix"]}
         self._add(name, "conv2d", attrs, inputs, shape)
         if node.activation == "leaky":
-            self._add(f"leaky_relu{node.layer}", "leaky-relu", {"alpha": Attr("float", LEAKY_SLOPE)}, {"input": [name]}, shape)
+            self._add(
+                f"leaky_relu{node.layer}", "leaky-relu", {"alpha": Attr("float", LEAKY_SLOPE)}, {"input": [name]}, shape
+            )
         elif node.activation == "relu":
             self._add(f"relu{node.layer}", "relu", {}, {"input": [name]}, shape)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from board_app.core.errors import InputError
-from compress.darknet.cfg import Cfg, Section, layer_shapes
+from compress.darknet.cfg import INPUT, Cfg, Section, layer_shapes, layer_sources
+from compress.darknet.shapes import convolution_padding, maxpool_padding
 
-INPUT_LAYER = -1  # stands for the network's input where a cfg layer index is asked for
+INPUT_LAYER = INPUT  # stands for the network's input where a cfg layer's index is asked for
 LEAKY_SLOPE = 26 / 256  # the only slope that the DPU has; nndct puts it in place of any other
 
 Kind = Literal["input", "conv", "maxpool", "add", "concat", "upsample"]
@@ -117,17 +118,21 @@ def plan_of(cfg: Cfg, heads: tuple[int, ...]) -> Plan:
         InputError: a section or an activation that the DPU's int8 path does not have, with its line.
     """
     shapes = layer_shapes(cfg)
-    sources = [_sources(index, section) for index, section in enumerate(cfg.layers)]
+    sources = layer_sources(cfg)
     needed = _ancestors(heads, sources)
-    channels, height, width = int(cfg.net.options.get("channels", 3)), *cfg.input_hw
-    nodes = [Node(0, INPUT_LAYER, "input", (), (channels, height, width))]
+    height, width = cfg.input_hw
+    nodes = [Node(0, INPUT_LAYER, "input", (), (cfg.input_channels, height, width))]
     index_of = {INPUT_LAYER: 0}
     trace = 0
     for layer, section in enumerate(cfg.layers):
         if layer not in needed:
             continue
         inputs = tuple(index_of[source] for source in sources[layer])
-        if section.type == "yolo" or (section.type == "route" and len(inputs) == 1 and "groups" not in section.options):
+        if section.type == "shortcut":
+            inputs = inputs[::-1]  # nndct's order; the layer before comes last
+        if section.type == "yolo" or (
+            section.type == "route" and len(inputs) == 1 and section.integer("groups", 1) == 1
+        ):
             index_of[layer] = inputs[0]
             continue
         kind, fields = _operator(cfg, section, nodes[inputs[0]].shape, shapes[layer])
@@ -137,21 +142,7 @@ def plan_of(cfg: Cfg, heads: tuple[int, ...]) -> Plan:
     return Plan(tuple(nodes), tuple(index_of[head] for head in heads))
 
 
-def _layer_numbers(index: int, text: str) -> list[int]:
-    numbers = [int(number) for number in text.split(",") if number.strip()]
-    return [index + number if number < 0 else number for number in numbers]
-
-
-def _sources(index: int, section: Section) -> list[int]:
-    """The cfg layers that a section reads, in order; INPUT_LAYER for the first."""
-    if section.type == "route":
-        return _layer_numbers(index, section.options["layers"])
-    if section.type == "shortcut":
-        return [index - 1, *_layer_numbers(index, section.options["from"])]
-    return [index - 1]
-
-
-def _ancestors(heads: tuple[int, ...], sources: list[list[int]]) -> set[int]:
+def _ancestors(heads: tuple[int, ...], sources: list[tuple[int, ...]]) -> set[int]:
     needed: set[int] = set()
     waiting = list(heads)
     while waiting:
@@ -166,23 +157,19 @@ def _operator(
     cfg: Cfg, section: Section, in_chw: tuple[int, int, int], out_chw: tuple[int, int, int]
 ) -> tuple[Kind, dict[str, Any]]:
     options = section.options
-    if section.type == "convolutional" and int(options.get("groups", 1)) == 1:
-        size = int(options.get("size", 1))
-        pad = size // 2 if int(options.get("pad", 0)) else int(options.get("padding", 0))
-        fields = {"size": size, "stride": int(options.get("stride", 1)), "pad": (pad,) * 4}
-        return "conv", {**fields, "activation": _activation(cfg, section)}
+    if section.type == "convolutional" and section.integer("groups", 1) == 1:
+        fields = {"size": section.integer("size", 1), "stride": section.integer("stride", 1)}
+        pad = (convolution_padding(section),) * 4
+        return "conv", {**fields, "pad": pad, "activation": _activation(cfg, section)}
     if section.type == "maxpool":
-        stride = int(options.get("stride", 1))
-        size = int(options.get("size", stride))
-        low = int(options.get("padding", size - 1)) // 2
-        # Darknet looks beyond the right and the lower edge as far as its output size asks for
-        bottom, right = (max(0, (out_chw[axis] - 1) * stride + size - low - in_chw[axis]) for axis in (1, 2))
-        return "maxpool", {"size": size, "stride": stride, "pad": (low, right, low, bottom)}
+        stride = section.integer("stride", 1)
+        pad = maxpool_padding(section, in_chw[1:], out_chw[1:])
+        return "maxpool", {"size": section.integer("size", stride), "stride": stride, "pad": pad}
     if section.type == "upsample":
-        return "upsample", {"stride": int(options.get("stride", 2))}
+        return "upsample", {"stride": section.integer("stride", 2)}
     if section.type == "shortcut" and _activation(cfg, section) == "linear":
         return "add", {}
-    if section.type == "route" and "groups" not in options:
+    if section.type == "route" and section.integer("groups", 1) == 1:
         return "concat", {}
     raise InputError(
         f"{cfg.name}, line {section.line}: expected a layer that runs in int8 on the DPU (convolution with one group, "
@@ -193,8 +180,9 @@ def _operator(
 
 def _activation(cfg: Cfg, section: Section) -> Activation:
     name = section.options.get("activation", "logistic" if section.type == "convolutional" else "linear")
-    if name in ("linear", "leaky", "relu"):
-        return name  # type: ignore[return-value]
+    for known in get_args(Activation):
+        if name == known:
+            return cast(Activation, known)
     raise InputError(
         f"{cfg.name}, line {section.line}: expected the activation leaky, relu or linear, which the DPU has, "
         f"found '{name}'. Train with activation=leaky."

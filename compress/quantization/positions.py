@@ -75,7 +75,7 @@ def find_fix_point(x: Tensor, rounding: Rounding, scope: int = SCOPE_TENSOR) -> 
     if scope == 1:
         return first
     errors = [0.0] * scope
-    for chunk in x.detach().reshape(-1).split(CHUNK):
+    for chunk in torch.split(x.detach().reshape(-1), CHUNK):
         for offset in range(scope):
             difference = fake_quantize(chunk, first + offset, rounding).sub_(chunk)
             errors[offset] += float(difference.double().square_().sum())

@@ -148,5 +148,3 @@ class QuantizedNetwork(nn.Module):
         if not self.plan.has_fix_point(node):
             return output  # the concatenation after it rounds
         return fake_quantize(output, self.fix_points.outputs[node.index], half_up).float()
-
-

@@ -1,0 +1,79 @@
+"""Which operators there are, and which tensors have a fix point of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+from board_app.core.errors import InputError
+from compress.darknet.cfg import Cfg, parse_cfg
+from compress.quantization.plan import INPUT_LAYER, Plan, plan_of
+
+
+def plan(text: str) -> Plan:
+    """The plan of a cfg text, all of whose yolo sections follow their heads."""
+    cfg: Cfg = parse_cfg(text, "net")
+    return plan_of(cfg, tuple(i - 1 for i, section in enumerate(cfg.layers) if section.type == "yolo"))
+
+
+def owners(found: Plan) -> dict[int, int]:
+    """From layer to the layer whose fix point it is rounded to, where that is another."""
+    pairs = zip(found.nodes, found.fix_point_owner, strict=True)
+    return {node.layer: found.nodes[owner].layer for node, owner in pairs if owner != node.index}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("tiny_yolo", {11: 12}),  # the upsample
+        ("spp", {2: 5, 4: 5}),  # both poolings; the convolution has other readers too
+        ("corners", {2: 5, 4: 5}),  # two convolutions
+    ],
+)
+def test_tensors_without_a_fix_point(cfg_texts: dict[str, str], name: str, expected: dict[int, int]) -> None:
+    """A tensor that one concatenation alone reads is rounded to the concatenation's fix point."""
+    assert owners(plan(cfg_texts[name])) == expected
+
+
+def test_names_follow_nndct(cfg_texts: dict[str, str]) -> None:
+    """Nodes are numbered as nndct's trace does, activations counted."""
+    names = [node.nndct_node for node in plan(cfg_texts["tiny_yolo"]).nodes]
+    assert names[:3] == ["nndct_input_0", "nndct_leaky_relu_2", "nndct_leaky_relu_4"]
+    assert names[-3:] == ["nndct_concat_17", "nndct_leaky_relu_19", "nndct_conv2d_20"]
+
+
+def test_tensor_names_are_unique(cfg_texts: dict[str, str]) -> None:
+    """No two nodes have the same tensor name."""
+    for text in cfg_texts.values():
+        names = [node.tensor for node in plan(text).nodes]
+        assert len(set(names)) == len(names)
+
+
+def test_pooling_looks_as_far_as_its_output_asks(cfg_texts: dict[str, str]) -> None:
+    """Darknet's padding appears only where the window really leaves the picture."""
+    found = plan(cfg_texts["corners"]).by_layer
+    assert found[6].pad == (0, 1, 0, 1)
+    assert plan(cfg_texts["tiny_yolo"]).by_layer[5].pad == (0, 0, 0, 0)
+    assert plan(cfg_texts["spp"]).by_layer[4].pad == (4, 4, 4, 4)
+
+
+def test_layers_that_no_head_needs_are_left_out(cfg_texts: dict[str, str]) -> None:
+    """A convolution that nobody reads is no node and no reader."""
+    dead = "[convolutional]\nfilters=4\nsize=1\nactivation=leaky\n[route]\nlayers=-2\n"
+    text = cfg_texts["spp"].replace("[maxpool]\nsize=5", f"{dead}[maxpool]\nsize=5").replace("=1,2,-1", "=1,4,-1")
+    found = plan(text)
+    assert 2 not in found.by_layer
+    assert [node.kind for node in found.nodes] == [node.kind for node in plan(cfg_texts["spp"]).nodes]
+
+
+def test_the_input_is_a_node(cfg_texts: dict[str, str]) -> None:
+    """The input is node 0 and has a fix point of its own."""
+    found = plan(cfg_texts["spp"])
+    assert found.nodes[0].layer == INPUT_LAYER
+    assert found.has_fix_point(found.nodes[0])
+
+
+@pytest.mark.parametrize("new", ["activation=mish", "groups=2\nactivation=leaky"])
+def test_what_the_dpu_lacks_is_refused(cfg_texts: dict[str, str], new: str) -> None:
+    """A layer that does not run in int8 is named with its line and what to do."""
+    with pytest.raises(InputError, match=r"line \d+"):
+        plan(cfg_texts["tiny_yolo"].replace("activation=leaky", new, 1))
