@@ -10,7 +10,7 @@ from compress.darknet.shapes import Shape
 if TYPE_CHECKING:
     from dpu.latency import Layer
 
-_DPU_KINDS = {"shortcut": "eltwise", "route": "concat", "convolutional": "conv"}
+_DPU_KINDS = {"convolutional": "conv", "maxpool": "pool", "shortcut": "add", "route": "concat", "upsample": "upsample"}
 
 
 def parameter_count(cfg: Cfg) -> int:
@@ -54,7 +54,7 @@ def dpu_layers(cfg: Cfg) -> list[Layer]:
         layers.append(
             Layer(
                 name=f"{section.type}_{index}",
-                kind=_DPU_KINDS.get(section.type, section.type),
+                kind=_DPU_KINDS[section.type],
                 in_hwc=(height, width, channels),
                 out_hwc=(shapes[index][1], shapes[index][2], shapes[index][0]),
                 kernel_hw=(size, size),

@@ -18,5 +18,6 @@ def folded_parameters(layer: ConvolutionLayer) -> tuple[Tensor, Tensor]:
     if layer.bn is None:
         assert layer.conv.bias is not None
         return weight.clone(), layer.conv.bias.detach().clone()
+    assert layer.bn.running_var is not None and layer.bn.running_mean is not None
     scale = layer.bn.weight / torch.sqrt(layer.bn.running_var + layer.bn.eps)
     return weight * scale.reshape(-1, 1, 1, 1), layer.bn.bias - layer.bn.running_mean * scale

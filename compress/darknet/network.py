@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as functional
@@ -13,7 +13,8 @@ from board_app.core.errors import InputError
 from compress.darknet.cfg import INPUT, Cfg, Section, layer_shapes, layer_sources
 from compress.darknet.shapes import Shape, convolution_padding, maxpool_padding, yolo_anchors
 
-BN_EPSILON = 1e-5
+TORCH_BN_EPSILON = 1e-5
+DARKNET_BN_EPSILON = 1e-6
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,25 @@ class DarknetNetwork(nn.Module):
         Source: Lin et al., Focal loss, arXiv:1708.02002, section 4.1.
         """
         for head in self.heads:
-            bias = self.layers[head.layer].conv.bias
+            bias = self.convolution(head.layer).conv.bias
+            assert bias is not None
             with torch.no_grad():
                 parts = bias.view(len(head.anchors), 5 + head.classes)
                 parts[:, 4] = math.log(objectness / (1 - objectness))
                 parts[:, 5:] = -math.log(max(1.5, head.classes - 1))  # every class equally likely
+
+    def convolution(self, index: int) -> ConvolutionLayer:
+        """The convolution that the cfg's layer `index` is."""
+        layer = self.layers[index]
+        assert isinstance(layer, ConvolutionLayer)
+        return layer
+
+    def set_bn_epsilon(self, epsilon: float) -> None:
+        """Make `epsilon` what every batch normalisation adds to its variances, in the cfg too."""
+        self.cfg = replace(self.cfg, net=self.cfg.net.with_options(bn_epsilon=repr(epsilon)))
+        for layer in self.layers:
+            if isinstance(layer, ConvolutionLayer) and layer.bn is not None:
+                layer.bn.eps = epsilon
 
     def _last_uses(self) -> dict[int, int]:
         """For the input and every layer that a head needs: the last layer that reads it; heads stay to the end."""
@@ -120,7 +135,7 @@ class DarknetNetwork(nn.Module):
 class ConvolutionLayer(nn.Module):
     """Convolution, batch normalisation where the cfg has it, activation."""
 
-    def __init__(self, section: Section, in_channels: int, slope: float) -> None:
+    def __init__(self, section: Section, in_channels: int, slope: float, bn_epsilon: float) -> None:
         super().__init__()
         normalised = bool(section.integer("batch_normalize", 0))
         self.conv = nn.Conv2d(
@@ -131,7 +146,7 @@ class ConvolutionLayer(nn.Module):
             convolution_padding(section),
             bias=not normalised,
         )
-        self.bn = nn.BatchNorm2d(self.conv.out_channels, eps=BN_EPSILON) if normalised else None
+        self.bn = nn.BatchNorm2d(self.conv.out_channels, eps=bn_epsilon) if normalised else None
         self.activation = section.options["activation"]
         self.slope = {"leaky": slope, "relu": 0.0, "linear": 1.0}[self.activation]
 
@@ -195,7 +210,7 @@ class MaxpoolLayer(nn.Module):
 
 def _module(cfg: Cfg, section: Section, in_shape: Shape, out_shape: Shape) -> nn.Module:
     if section.type == "convolutional":
-        return ConvolutionLayer(section, in_shape[0], cfg.leaky_slope)
+        return ConvolutionLayer(section, in_shape[0], cfg.leaky_slope, cfg.bn_epsilon or TORCH_BN_EPSILON)
     if section.type == "maxpool":
         stride = section.integer("stride", 1)
         padding = maxpool_padding(section, in_shape[1:], out_shape[1:])

@@ -92,6 +92,11 @@ class Cfg:
         return slope
 
     @property
+    def bn_epsilon(self) -> float | None:
+        """What batch normalisation adds to variances: `bn_epsilon` in [net], a key of our own; None if it is silent."""
+        return self.net.floats("bn_epsilon")[0] if "bn_epsilon" in self.net.options else None
+
+    @property
     def classes(self) -> int:
         """Classes of the first [yolo] section.
 

@@ -187,6 +187,8 @@ def _yolo(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) -> Shape:
     if before is None or before.type != "convolutional" or before.options.get("activation") != "linear":
         found = "the input" if before is None else f"[{before.type}] {before.options.get('activation', '')}".strip()
         raise section.error("a [convolutional] with activation=linear before it", found, "Add the head convolution")
+    if before.integer("batch_normalize", 0):
+        raise before.error("a head without batch_normalize", "batch_normalize=1", "Leave it out")
     anchors, classes = len(yolo_anchors(section)), section.integer("classes", 20, minimum=1)
     if inputs[0][0] != anchors * (5 + classes):
         raise before.error(

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from board_app.core.atomic_file import replacing
 from board_app.core.errors import InputError
-from compress.darknet.network import ConvolutionLayer, DarknetNetwork, WeightsHeader
+from compress.darknet.network import DARKNET_BN_EPSILON, ConvolutionLayer, DarknetNetwork, WeightsHeader
 
 log = logging.getLogger(__name__)
 _VERSION_BYTES = 12
@@ -28,6 +28,9 @@ PathLike = str | os.PathLike[str]
 
 def load_weights(network: DarknetNetwork, path: PathLike, partial: bool = False) -> None:
     """Fill the network from a Darknet weights file; on an error the network is as it was.
+
+    A file that has seen images was trained by Darknet, whose batch normalisation adds 1e-6 to the variances where
+    torch's adds 1e-5: unless the cfg says `bn_epsilon`, the network then gets Darknet's, in its cfg too.
 
     Args:
         network: built from the cfg that belongs to the file.
@@ -55,6 +58,8 @@ def load_weights(network: DarknetNetwork, path: PathLike, partial: bool = False)
             for parameter, piece in zip(_parameters(layer), _split_parameters(layer, part), strict=True):
                 parameter.copy_(torch.from_numpy(piece).view(parameter.shape))
     network.header = header
+    if network.cfg.bn_epsilon is None and header.seen:
+        network.set_bn_epsilon(DARKNET_BN_EPSILON)
     left = [str(index) for (index, _), part in zip(layers, values, strict=True) if part is None]
     if left:
         log.info("%s: took %d convolutions, left layers %s as they were", path, len(taken), ", ".join(left))
