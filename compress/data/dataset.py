@@ -1,0 +1,151 @@
+"""Datasets: images with labelled boxes, in splits, from YOLO, VOC or COCO folders.
+
+`open_dataset` takes a folder with `dataset.yaml`, or one that is laid out as YOLO, VOC (RDD2022's way too) or COCO.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from board_app.core.atomic_file import sha256_of
+from board_app.core.errors import InputError, UsageError
+from compress.data.coco_json import read_coco_split
+from compress.data.layout import Layout, find_layout
+from compress.data.problems import Problem, refuse
+from compress.data.sample import ClassMap, Sample
+from compress.data.voc_xml import read_voc_split
+from compress.data.yolo_text import read_yolo_split
+
+__all__ = ["Dataset", "Sample", "load_split", "load_splits", "open_dataset", "read_voc", "read_yolo"]
+
+SplitReader = Callable[[Path, Path, ClassMap, list[Problem]], list[Sample]]
+_READERS: dict[str, SplitReader] = {"yolo": read_yolo_split, "voc": read_voc_split, "coco": read_coco_split}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images of one or more splits.
+
+    Attributes:
+        name: of the dataset.
+        root: the folder it was read from.
+        classes: names in the order of the class ids, ignored ones left out.
+        samples: in the order of the list file, or of the file names.
+        labels: the classes in words, for people.
+        origin: where the images are from, in words: tables name it beside every accuracy.
+    """
+
+    name: str
+    root: Path
+    classes: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    labels: tuple[str, ...] = ()
+    origin: str = ""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over classes, image files, boxes and their order; the folder's own place does not count."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256("\n".join(self.classes).encode())
+        for sample in self.samples:
+            digest.update(f"\n{os.path.relpath(sample.image_path, self.root)} {sha256_of(sample.image_path)} ".encode())
+            digest.update(sample.boxes_xyxy.astype("<f4").tobytes() + sample.class_id.astype("<i4").tobytes())
+        return digest.hexdigest()
+
+
+def open_dataset(path: Path, split: str | None = None, ignore: Sequence[str] = ()) -> Dataset:
+    """Read one split of a dataset, or all of them together.
+
+    Args:
+        path: a dataset folder, or its dataset.yaml.
+        split: `train`, `val` or whatever the dataset has; None takes all.
+        ignore: classes whose boxes are left out; the ids close up. Their images stay.
+
+    Raises:
+        InputError: no dataset there, no such split, no images, or anything wrong with images or labels: the first ten
+            mistakes with file and line, and how many more there are.
+        UsageError: an ignored class that the dataset does not have.
+    """
+    layout = find_layout(Path(path))
+    if split is not None and split not in layout.splits:
+        raise InputError(
+            f"{path}: expected a split '{split}', found {', '.join(layout.splits) or 'none'}. "
+            f"Split it: roadslim data convert {path} NEW_FOLDER --to {layout.kind} --val 20%"
+        )
+    problems: list[Problem] = []
+    names = list(layout.splits) if split is None else [split]
+    parts = [load_split(layout, name, ignore, problems) for name in names]
+    refuse(problems, Path(path))
+    samples = tuple(sample for part in parts for sample in part.samples)
+    if not samples:
+        raise InputError(f"{path}: expected labelled images, found none{f' in {split}' if split else ''}. Add some")
+    return _dataset(layout, ignore, samples)
+
+
+def load_splits(path: Path, ignore: Sequence[str], problems: list[Problem]) -> dict[str, Dataset]:
+    """Every split of a dataset as far as it can be read; what is wrong goes to `problems`."""
+    layout = find_layout(path)
+    return {name: load_split(layout, name, ignore, problems) for name in layout.splits}
+
+
+def load_split(layout: Layout, split: str, ignore: Sequence[str], problems: list[Problem]) -> Dataset:
+    """One split as far as it can be read; what is wrong goes to `problems`."""
+    unknown = sorted(set(ignore) - set(layout.classes))
+    if unknown and layout.kind != "voc":  # what a VOC folder does not contain is not in its list of classes
+        listing = ", ".join(layout.classes)
+        raise UsageError(f"{layout.root}: cannot ignore class '{unknown[0]}', found only {listing}. Mend the name")
+    class_map = ClassMap(layout.classes, frozenset(ignore))
+    samples = _READERS[layout.kind](layout.root, layout.splits[split], class_map, problems)
+    return _dataset(layout, ignore, tuple(samples))
+
+
+def read_yolo(list_file_or_folder: Path, classes: Sequence[str], ignore: Sequence[str] = ()) -> Dataset:
+    """Read a YOLO list file, or a folder of images, with the given class names.
+
+    Raises:
+        InputError: as `open_dataset`.
+    """
+    source = Path(list_file_or_folder)
+    return _read("yolo", source if source.is_dir() else source.parent, source, classes, ignore)
+
+
+def read_voc(folder: Path, classes: Sequence[str], ignore: Sequence[str] = ()) -> Dataset:
+    """Read a VOC folder (JPEGImages and Annotations, or RDD2022's images and annotations/xmls).
+
+    Raises:
+        InputError: as `open_dataset`; a class that is neither in `classes` nor in `ignore` too.
+    """
+    return _read("voc", Path(folder), Path(folder), classes, ignore)
+
+
+def _read(kind: str, root: Path, source: Path, classes: Sequence[str], ignore: Sequence[str]) -> Dataset:
+    problems: list[Problem] = []
+    class_map = ClassMap(tuple(classes), frozenset(ignore))
+    samples = _READERS[kind](root, source, class_map, problems)
+    refuse(problems, root)
+    if not samples:
+        raise InputError(f"{source}: expected labelled images, found none. Add some, or name another folder")
+    name = root.resolve().name
+    return Dataset(name, root, class_map.kept, tuple(samples), class_map.kept, name)
+
+
+def _dataset(layout: Layout, ignore: Sequence[str], samples: tuple[Sample, ...]) -> Dataset:
+    kept = [i for i, name in enumerate(layout.classes) if name not in ignore]
+    return Dataset(
+        name=layout.name,
+        root=layout.root,
+        classes=tuple(layout.classes[i] for i in kept),
+        samples=samples,
+        labels=tuple(layout.labels[i] for i in kept),
+        origin=layout.origin,
+    )

@@ -1,0 +1,158 @@
+"""Where a dataset keeps its classes, splits and labels: from its `dataset.yaml`, or found by looking at the folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from board_app.core.errors import InputError
+from compress.data.coco_json import coco_class_names
+from compress.data.voc_xml import annotation_folder, voc_class_names, voc_images
+
+DATASET_FILE = "dataset.yaml"
+Kind = Literal["yolo", "voc", "coco"]
+_CLASS_FILES = ("classes.txt", "obj.names", "classes.names")
+_KEYS = {"name", "format", "classes", "labels", "origin", "splits", "parameters"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A dataset's plan, before any label is read.
+
+    Attributes:
+        root: the folder that paths are relative to.
+        kind: how labels are written.
+        classes: in the order of the class ids.
+        labels: the same classes in words, for people.
+        origin: where the images are from, in words.
+        splits: name -> list file, folder or annotation file.
+        parameters: what made it, where a program did.
+    """
+
+    root: Path
+    kind: Kind
+    classes: tuple[str, ...]
+    labels: tuple[str, ...]
+    origin: str
+    splits: dict[str, Path]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+
+def find_layout(path: Path) -> Layout:
+    """How the dataset at `path` (a folder or its dataset.yaml) is laid out.
+
+    Raises:
+        InputError: nothing is there, or nothing that looks like a dataset.
+    """
+    if path.is_file() and path.suffix in (".yaml", ".yml"):
+        return _from_yaml(path)
+    if not path.is_dir():
+        raise InputError(f"expected a dataset folder at {path}, found none. Make one: roadslim data scenes {path}")
+    if (path / DATASET_FILE).is_file():
+        return _from_yaml(path / DATASET_FILE)
+    found = _bare_yolo(path) or _bare_voc(path) or _bare_coco(path)
+    if found is None:
+        raise InputError(
+            f"{path}: expected dataset.yaml, or YOLO (classes.txt, images/, labels/), VOC (Annotations/ or "
+            "annotations/xmls/) or COCO (annotations/*.json) labels, found none. Name the folder that holds them"
+        )
+    return found
+
+
+def class_list(path: Path) -> tuple[str, ...]:
+    """The class names of a text file, one a line.
+
+    Raises:
+        InputError: no such file, no text, or no names.
+    """
+    try:
+        names = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected one class name a line, found {error}. Write the file") from error
+    if not names:
+        raise InputError(f"{path}: expected one class name a line, found an empty file. Write the names in it")
+    return names
+
+
+def _from_yaml(path: Path) -> Layout:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected YAML, found {error}. Mend the file") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: expected `key: value` lines, found {type(document).__name__}. Mend the file")
+    unknown = sorted(set(document) - _KEYS)
+    if unknown:
+        raise InputError(f"{path}: unknown key '{unknown[0]}'. Known keys: {', '.join(sorted(_KEYS))}")
+    classes = _texts(document, "classes", path)
+    labels = _texts(document, "labels", path) if "labels" in document else classes
+    if len(labels) != len(classes):
+        raise InputError(
+            f"{path}: expected {len(classes)} labels as there are classes, found {len(labels)}. Add or remove"
+        )
+    kind, splits = document.get("format", "yolo"), document.get("splits")
+    if kind not in ("yolo", "voc", "coco"):
+        raise InputError(f"{path}: expected format yolo, voc or coco, found {kind!r}. Mend the file")
+    if not isinstance(splits, dict) or not splits:
+        raise InputError(f"{path}: expected `splits:` with lines `train: train.txt`, found {splits!r}. Add them")
+    return Layout(
+        root=path.parent,
+        kind=kind,
+        classes=classes,
+        labels=labels,
+        origin=str(document.get("origin", path.parent.name)),
+        splits={str(name): path.parent / str(source) for name, source in splits.items()},
+        parameters=dict(document.get("parameters") or {}),
+        name=str(document.get("name", path.parent.resolve().name)),
+    )
+
+
+def _texts(document: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
+    value = document.get(key)
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+        raise InputError(f"{path}: expected `{key}:` with a list of names, found {value!r}. Mend the file")
+    return tuple(value)
+
+
+def _bare(root: Path, kind: Kind, classes: tuple[str, ...], splits: dict[str, Path]) -> Layout:
+    name = root.resolve().name
+    return Layout(root, kind, classes, classes, name, splits, name=name)
+
+
+def _bare_yolo(root: Path) -> Layout | None:
+    """classes.txt with train.txt, val.txt, test.txt; or images/train, images/val …; or one folder of images."""
+    named = next((root / name for name in _CLASS_FILES if (root / name).is_file()), None)
+    if named is None or not (root / "images").is_dir() or annotation_folder(root) is not None:
+        return None
+    lists = {path.stem: path for path in sorted(root.glob("*.txt")) if path.name not in _CLASS_FILES}
+    folders = {path.name: path for path in sorted((root / "images").iterdir()) if path.is_dir()}
+    return _bare(root, "yolo", class_list(named), lists or folders or {"all": root / "images"})
+
+
+def _bare_voc(root: Path) -> Layout | None:
+    """A VOC folder, or RDD2022's country folder, whose subfolders are the splits; classes.txt may give the order."""
+    own = annotation_folder(root)
+    if own is not None:
+        lists = {path.stem: path for path in sorted((root / "ImageSets/Main").glob("*.txt")) if "_" not in path.stem}
+        splits, annotations = lists or {"all": root}, [own]
+    else:
+        subfolders = {path.name: path for path in sorted(root.iterdir()) if path.is_dir()}
+        places = {name: annotation_folder(folder) for name, folder in subfolders.items() if voc_images(folder)}
+        annotations = [place for place in places.values() if place is not None]
+        splits = {name: subfolders[name] for name, place in places.items() if place is not None}
+    if not annotations:
+        return None
+    if (root / "classes.txt").is_file():
+        classes = class_list(root / "classes.txt")
+    else:
+        classes = tuple(sorted(set().union(*(voc_class_names(place) for place in annotations))))
+    return _bare(root, "voc", classes, splits)
+
+
+def _bare_coco(root: Path) -> Layout | None:
+    files = {path.stem.removeprefix("instances_"): path for path in sorted((root / "annotations").glob("*.json"))}
+    return _bare(root, "coco", coco_class_names(next(iter(files.values()))), files) if files else None
