@@ -20,7 +20,6 @@ CLASS_COLOURS_BGR = (
     (200, 200, 60),
     (170, 130, 255),
 )
-_FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
 def colour_of(class_id: int) -> Tuple[int, int, int]:
@@ -59,9 +58,11 @@ def _draw(canvas: np.ndarray, box_xyxy: np.ndarray, text: str, colour: Tuple[int
     thick = max(1, int(round(2 * unit)))
     cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, thick, cv2.LINE_AA)
     font_scale, pad = 0.45 * unit, int(round(4 * unit))
-    (text_width, text_height), base = cv2.getTextSize(text, _FONT, font_scale, 1)
+    font = cv2.FONT_HERSHEY_DUPLEX if unit >= 1 else cv2.FONT_HERSHEY_SIMPLEX  # thin strokes stay readable when small
+    (text_width, text_height), base = cv2.getTextSize(text, font, font_scale, 1)
     tag_width, tag_height = text_width + 2 * pad, text_height + base + pad
     x = min(max(left - thick // 2, 0), max(width - tag_width, 0))
-    y = top - tag_height if top >= tag_height else min(top, height - tag_height)  # above the box, or inside at the top
+    y = top - tag_height if top >= tag_height else top  # above the box, or inside it at the picture's top
+    y = min(max(y, 0), max(height - tag_height, 0))
     cv2.rectangle(canvas, (x, y), (x + tag_width, y + tag_height), colour, cv2.FILLED)
-    cv2.putText(canvas, text, (x + pad, y + tag_height - base), _FONT, font_scale, (20, 20, 20), 1, cv2.LINE_AA)
+    cv2.putText(canvas, text, (x + pad, y + tag_height - base), font, font_scale, (20, 20, 20), 1, cv2.LINE_AA)

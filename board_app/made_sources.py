@@ -45,7 +45,7 @@ class DriveSource(Source):
 
 
 class FakeSource(Source):
-    """A moving test picture with the frame's number, for tests and for measuring without a camera.
+    """A test picture with the frame's number, a red and a blue square, moving: to test and measure without a camera.
 
     Args:
         size_hw: of the pictures.
@@ -67,8 +67,18 @@ class FakeSource(Source):
         while _paced(stop, start_s, index, self.fps):
             offset = index * 4 % width
             image = self._wide[:, offset : offset + width].copy()
+            side, row = height // 4, height // 3
+            for number, colour in enumerate(((0, 0, 255), (255, 0, 0))):
+                left = (index * 3 + number * width // 2) % (width - side)
+                image[row * number : row * number + side, left : left + side] = colour
             cv2.putText(
-                image, str(index), (10, height // 2), cv2.FONT_HERSHEY_SIMPLEX, height / 240, (255, 255, 255), 2
+                image,
+                str(index),
+                (10, height - height // 12),
+                cv2.FONT_HERSHEY_SIMPLEX,
+                height / 240,
+                (255, 255, 255),
+                2,
             )
             yield Frame(image, index)
             index += 1

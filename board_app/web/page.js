@@ -60,8 +60,12 @@ function show(state) {
   say("done", state.frames_done.toLocaleString("en"));
   say("in", "of " + state.frames_in.toLocaleString("en") + " captured");
   say("dropped", state.frames_dropped.toLocaleString("en"));
-  say("lost", state.unreadable + " unreadable, " + state.reconnects + " reconnects");
-  say("bound", state.frames_done ? "The DPU alone would allow " + state.dpu_bound_fps.toFixed(1) + " fps." : "");
+  const share = state.frames_in ? (100 * state.frames_dropped) / state.frames_in : 0;
+  const lost = [share.toFixed(share < 10 ? 1 : 0) + " % of captured"];
+  if (state.unreadable) lost.push(state.unreadable + " unreadable");
+  if (state.reconnects) lost.push(state.reconnects + " reconnects");
+  say("lost", lost.join(", "));
+  say("bound", state.frames_done ? "the DPU allows " + state.dpu_bound_fps.toFixed(0) : "");
   say("source", "source " + (state.source || "–"));
   say("release", state.release ? "release " + state.release : "");
   say("sha", state.model_sha256 ? "model " + state.model_sha256.slice(0, 12) : "");
