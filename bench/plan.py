@@ -1,0 +1,81 @@
+"""What `roadslim bench run` shall measure: one YAML file, checked key by key.
+
+The models below are the documentation: every key and its default.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+
+from bench.statistics import P90_SAMPLES
+from board_app.core.errors import UsageError
+from compress.config import checked
+
+BackendName = Literal["torch_cpu", "onnxruntime_cpu", "torch_cuda", "software_dpu", "dpu"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetChoice(_Section):
+    """Pictures for the accuracy."""
+
+    path: Path
+    split: str | None = "test"
+    ignore: tuple[str, ...] = ()  # classes whose boxes do not count
+
+
+class ModelChoice(_Section):
+    """One network: a stage folder, .bundle, .onnx or .xmodel; `cfg` where its anchors are not beside it."""
+
+    name: str = Field(min_length=1)
+    path: Path
+    cfg: Path | None = None
+
+
+class Plan(_Section):
+    """A whole benchmark; paths are relative to the folder in which the command runs.
+
+    The models stand in the table in this order. The accuracy of a float network is measured on the first of the
+    backends that takes it, that of a bundle on the software DPU.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    dataset: DatasetChoice | None = None
+    models: list[ModelChoice] = Field(min_length=1)
+    backends: list[BackendName] = ["torch_cpu", "onnxruntime_cpu", "torch_cuda", "dpu"]
+    samples: PositiveInt = P90_SAMPLES + 16
+    threads: PositiveInt = 1
+    board: str = "zcu104"
+    published: bool = True
+
+    @field_validator("models")
+    @classmethod
+    def _names_differ(cls, models: list[ModelChoice]) -> list[ModelChoice]:
+        names = [model.name for model in models]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"every model needs a name of its own, {', '.join(twice)} stands there twice")
+        return models
+
+
+def load_plan(path: Path) -> Plan:
+    """Read and check a plan.
+
+    Raises:
+        UsageError: no such file, no YAML, an unknown key (with the nearest known one), or a wrong value.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"expected a plan at {path}, found none. An example is in configs/") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: expected YAML, found {error}. Compare with the example in configs/") from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: expected `key: value` lines, found {type(document).__name__}. See configs/")
+    return checked(Plan, document, str(path))
