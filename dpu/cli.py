@@ -1,0 +1,195 @@
+"""`roadslim xmodel show | check | run`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+_EPILOG = """examples:
+  roadslim xmodel show model.xmodel
+  roadslim xmodel check model.xmodel --board zcu104
+  roadslim xmodel run model_int.xmodel --input picture.npy --tensors all --output tensors.npz"""
+
+
+def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
+    """Add the actions of `roadslim xmodel`."""
+    parser.description = "Look into .xmodel files, check where they run, and run them on the software DPU."
+    parser.epilog = _EPILOG
+    actions = parser.add_subparsers(dest="action", required=True, metavar="show|check|run")
+
+    def action(word: str, text: str, example: str) -> argparse.ArgumentParser:
+        made = actions.add_parser(
+            word,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"example:\n  roadslim {name} {word} {example}",
+            formatter_class=parser.formatter_class,
+        )
+        made.add_argument("file", type=Path, metavar="FILE", help="an .xmodel, quantised or compiled")
+        made.add_argument("--json", action="store_true", help="a JSON document on standard output")
+        return made
+
+    show = action("show", "subgraphs, tensors, fix points, fingerprint, workload, operators", "model.xmodel --json")
+    show.set_defaults(run=_show)
+
+    check = action("check", "will it run there; every reason why not", "model.xmodel --board zcu104")
+    where = check.add_mutually_exclusive_group()
+    where.add_argument("--board", default="zcu104", help="a board with one of AMD's images (default: zcu104)")
+    where.add_argument("--fingerprint", type=_fingerprint, metavar="0x...", help="exactly this DPU")
+    check.set_defaults(run=_check)
+
+    run = action("run", "run the model on the software DPU", "model_int.xmodel --input in.npy --output out.npz")
+    run.add_argument(
+        "--input",
+        action="append",
+        required=True,
+        metavar="[TENSOR=]IN.npy",
+        help="float32 (quantised by the input's fix point) or int8, [1, H, W, C]; once for each input",
+    )
+    run.add_argument("--output", type=Path, required=True, metavar="OUT.npz", help="int8 arrays by tensor name")
+    run.add_argument("--tensors", choices=("outputs", "all"), default="outputs", help="which tensors to write")
+    run.add_argument(
+        "--engine", choices=("auto", "onnxruntime", "numpy"), default="auto", help="both give equal integers"
+    )
+    run.add_argument("--threads", type=int, default=1, metavar="N", help="threads of onnxruntime (default: 1)")
+    run.set_defaults(run=_run)
+
+
+def _fingerprint(text: str) -> int:
+    try:
+        value = int(text, 16)
+    except ValueError:
+        value = -1
+    if not 0 < value < 2**64:
+        raise argparse.ArgumentTypeError(f"expected a fingerprint such as 0x101000056010407, found {text!r}")
+    return value
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    from roadslim import roadslim_version
+
+    print(json.dumps({"schema_version": 1, "roadslim_version": roadslim_version(), **document}, indent=2))
+
+
+def _show(args: argparse.Namespace) -> int:
+    from dpu.summary import summarise
+    from dpu.xmodel import load
+
+    document = summarise(load(args.file))
+    if args.json:
+        _print_json(document)
+        return 0
+    written = f"Vitis AI {document['vitis_ai']}" if document["vitis_ai"] else "no compiler"
+    print(f"{args.file}: {document['name']}, {document['kind']}, written by {written}")
+    print(
+        f"DPU: {document['dpu_name'] or document['family'] or 'none'}, fingerprint {document['fingerprint'] or 'any'}"
+    )
+    if document["lowered"]:
+        print("shown as the DPU would run it:")
+    elif document["not_lowered_because"]:
+        print(f"the software DPU does not run it: {document['not_lowered_because']}")
+    for subgraph in document["subgraphs"]:
+        work = f", {subgraph['workload'] / 1e9:.4g} GOP" if subgraph["workload"] else ""
+        print(f"\n{subgraph['device'] or 'no device'}: {subgraph['name']}{work}")
+        print("  operators: " + ", ".join(f"{count} {kind}" for kind, count in subgraph["ops"].items()))
+        for way in ("inputs", "outputs"):
+            for tensor in subgraph[way]:
+                position = "" if tensor["fix_point"] is None else f", fix point {tensor['fix_point']}"
+                print(f"  {way[:-1]:<6} {tensor['name']}: {tensor['dtype']} {tensor['shape']}{position}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from dpu.architecture import board
+    from dpu.compatibility import check
+    from dpu.xmodel import load
+
+    on = None if args.fingerprint is not None else board(args.board)
+    verdict = check(load(args.file), on, args.fingerprint)
+    target = f"DPU 0x{args.fingerprint:x}" if on is None else on.name
+    if args.json:
+        reasons = [vars(reason) for reason in verdict.reasons]
+        _print_json({"target": target, "runs": verdict.runs, "images": list(verdict.images), "reasons": reasons})
+    elif verdict.runs:
+        images = f" with the image of Vitis AI {' or '.join(verdict.images)}" if verdict.images else ""
+        print(f"{args.file} runs on {target}{images}.")
+    else:
+        print(f"{args.file} does not run on {target}:")
+        for reason in verdict.reasons:
+            print(f"  {reason.code}: {reason.message}\n    remedy: {reason.remedy}")
+    return 0 if verdict.runs else 1
+
+
+def _run(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from dpu.arithmetic import quantise
+    from dpu.errors import RunError
+    from dpu.executor import Executor
+    from dpu.xmodel import load
+
+    executor = Executor(load(args.file), engine=args.engine, threads=args.threads)
+    inputs = {}
+    for text in args.input:
+        tensor, separator, path = text.partition("=")
+        if not separator:
+            tensor, path = executor.inputs[0].name, text
+        value = next((value for value in executor.inputs if value.name == tensor), None)
+        if value is None:
+            raise RunError(
+                f"expected an input out of {[v.name for v in executor.inputs]}, found {tensor!r}. Correct it."
+            )
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise RunError(
+                f"{path}: expected one array as numpy.save writes it ({error}). Save the input again."
+            ) from error
+        if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.int8) or array.shape != value.shape:
+            found = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "several arrays"
+            raise RunError(f"{path}: expected float32 or int8 {list(value.shape)} (NHWC), found {found}. Convert it.")
+        if array.dtype == np.float32:
+            if not np.isfinite(array).all():
+                raise RunError(f"{path}: expected finite numbers, found NaN or infinity. Correct the input.")
+            array = quantise(array, value.fix_point)
+        inputs[tensor] = array
+    began = time.perf_counter()
+    results = executor.run(inputs, args.tensors)
+    milliseconds = (time.perf_counter() - began) * 1e3
+    _write_npz(args.output, results)
+    known = executor.tensors()
+    rows = [
+        {"name": name, "shape": list(known[name].shape), "dtype": "int8", "fix_point": known[name].fix_point}
+        for name in results
+    ]
+    if args.json:
+        _print_json({"engine": executor.engine, "output": str(args.output), "tensors": rows})
+        return 0
+    for row in rows:
+        print(f"{row['name']}: int8 {row['shape']}, fix point {row['fix_point']}")
+    print(f"{len(rows)} tensors in {args.output} ({executor.engine}, first run {milliseconds:.0f} ms)", file=sys.stderr)
+    return 0
+
+
+def _write_npz(path: Path, arrays: dict[str, Any]) -> None:
+    """Write an .npz whole or not at all. Any tensor name can be a key (numpy.savez reserves some)."""
+    import numpy as np
+
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
