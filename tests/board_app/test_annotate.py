@@ -63,7 +63,8 @@ def test_folder_of_pictures(tmp_path: Path) -> None:
         sink.write(one)
     sink.close()
     assert sorted(os.listdir(tmp_path / "out")) == ["a-000001.jpg", "a.jpg", "frame-000002.jpg"]
-    assert cv2.imread(str(tmp_path / "out" / "a.jpg")).shape == (120, 160, 3)
+    image = cv2.imread(str(tmp_path / "out" / "a.jpg"))
+    assert image is not None and image.shape == (120, 160, 3)
 
 
 @pytest.mark.parametrize("name", ["drive.avi", "drive.mp4"])

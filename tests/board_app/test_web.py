@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from board_app.made_sources import FakeSource
 from board_app.metrics import Metrics
 from board_app.testing import write_squares_bundle
 from board_app.web.server import PageServer, parse_listen, start_server
+from board_app.web.snapshot import Picture
 
 HEALTHZ = {"release", "healthy", "reasons", "frames_in", "frames_done", "frames_dropped", "fps", "model_sha256"}
 
@@ -87,7 +89,7 @@ def test_after_the_first_frame(server: PageServer, health: Health, tmp_path: Pat
     status, headers, body = get(server, "/snapshot.jpg")
     assert status == 200 and headers["X-Frame"] == "7" and headers["Content-Type"] == "image/jpeg"
     image = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
-    assert image.shape == (48, 64, 3)
+    assert image is not None and image.shape == (48, 64, 3)
     assert np.abs(image[39, 20].astype(int) - CLASS_COLOURS_BGR[1]).max() < 60
 
 
@@ -105,9 +107,14 @@ def test_a_silent_live_source_is_unhealthy(health: Health, tmp_path: Path, monke
 
 def test_pictures_are_encoded_only_when_somebody_looks(server: PageServer, health: Health) -> None:
     """Frames without a watcher cost nothing; several watchers of one frame share one JPEG."""
-    encoded = []
+    encoded: list[Result] = []
     real = server.snapshots._encode
-    server.snapshots._encode = lambda result: encoded.append(result) or real(result)  # type: ignore[method-assign]
+
+    def count(result: Result) -> Picture:
+        encoded.append(result)
+        return real(result)
+
+    server.snapshots._encode = count  # type: ignore[method-assign]
     health.names = lambda: (("a", "b"), ("a", "b"))  # type: ignore[method-assign]
     for index in range(5):
         finish_frame(health, index)
@@ -146,7 +153,8 @@ def test_page_and_its_files_are_whole(server: PageServer) -> None:
     status, headers, body = get(server, "/")
     page = body.decode()
     assert status == 200 and "default-src 'self'" in headers["Content-Security-Policy"]
-    ids, files = [], []
+    ids: list[str | None] = []
+    files: list[str] = []
 
     class Links(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -162,8 +170,6 @@ def test_page_and_its_files_are_whole(server: PageServer) -> None:
     script = get(server, "/page.js")[2].decode()
     for text in (page, script, get(server, "/page.css")[2].decode()):
         assert "http://" not in text and "https://" not in text
-    import re
-
     for used in re.findall(r'(?:at|say)\("(\w+)"', script):
         assert used in ids, used
     colours = re.findall(r'"#(\w{6})"', script)

@@ -26,7 +26,7 @@ def random_heads(seed: int) -> list[np.ndarray]:
 
 def plain_loop(heads: list[np.ndarray], threshold: float, multi_label: bool) -> list[tuple[float, ...]]:
     """The published formulas, cell by cell, in double precision: (x1, y1, x2, y2, confidence, class)."""
-    found = []
+    found: list[tuple[float, ...]] = []
     for head, spec in zip(heads, SPECS, strict=True):
         for y in range(head.shape[0]):
             for x in range(head.shape[1]):
