@@ -52,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"expected CONFIG or --{' --'.join(ALONE)}, found CONFIG and --{given[0]}. Leave one out.")
         from compress.stages import run_single_stage
 
-        run_single_stage(args.config, "quantize")
+        results = run_single_stage(args.config, "quantize")
+        if args.json:
+            print(json.dumps({**_header(), **results}, indent=1))
         return 0
     missing = [flag for flag in ALONE if flag not in given]
     if missing:
@@ -94,11 +96,9 @@ def _report(
     args: argparse.Namespace, quantized: QuantizedNetwork, images: int, batches: int, seconds: float
 ) -> dict[str, Any]:
     from board_app.core.atomic_file import sha256_of
-    from roadslim import roadslim_version
 
     return {
-        "schema_version": 1,
-        "roadslim_version": roadslim_version(),
+        **_header(),
         "xmodel": str(args.out),
         "sha256": sha256_of(args.out),
         "images": images,
@@ -110,6 +110,12 @@ def _report(
         ],
         "seconds": round(seconds, 2),
     }
+
+
+def _header() -> dict[str, Any]:
+    from roadslim import roadslim_version
+
+    return {"schema_version": 1, "roadslim_version": roadslim_version()}
 
 
 def _text(report: dict[str, Any]) -> str:

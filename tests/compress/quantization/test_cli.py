@@ -1,0 +1,158 @@
+"""`roadslim quantize` on a cfg, weights and a folder of images."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+import roadslim
+from compress.darknet.model_files import load_model, save_model
+from compress.darknet.network import DarknetNetwork
+from compress.quantization import quantize, to_xmodel
+from compress.quantization.calibration_images import CalibrationImages
+from dpu import xmodel
+from dpu.executor import Executor
+
+
+@pytest.fixture
+def model(tmp_path: Path, cfg_texts: dict[str, str], make_network: Callable[..., DarknetNetwork]) -> dict[str, Path]:
+    """A small network's files and a folder of five images, two of them not of its size."""
+    cfg, weights = save_model(make_network(cfg_texts["tiny_yolo"], seed=8), tmp_path / "model")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    random = np.random.default_rng(1)
+    for index, size_hw in enumerate([(32, 32), (32, 32), (20, 48), (32, 32), (64, 64)]):
+        image = cv2.resize(random.integers(0, 256, (8, 8, 3), np.uint8), size_hw[::-1])
+        cv2.imwrite(str(folder / f"image{index}.png"), image)
+    (folder / "notes.txt").write_text("not an image, and not taken for one\n")
+    return {"cfg": cfg, "weights": weights, "calibration": folder, "out": tmp_path / "road_int.xmodel"}
+
+
+def arguments(model: dict[str, Path], *more: str) -> list[str]:
+    """The command line."""
+    return ["quantize", *(part for flag, path in model.items() for part in (f"--{flag}", str(path))), *more]
+
+
+def test_quantizes_a_folder(model: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """The file is the quantiser's graph over the folder's images in name order, the last batch smaller."""
+    assert roadslim.main(arguments(model, "--json", "--batch", "2")) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["schema_version"] == 1
+    assert (report["images"], report["batches"], report["bias_correction"]) == (5, 3, True)
+    network = load_model(model["cfg"], model["weights"])
+    images = CalibrationImages(model["calibration"], (32, 32), 2)
+    assert [len(batch) for batch in images] == [2, 2, 1]
+    expected = quantize(network, images)
+    assert report["positions"] == json.loads(json.dumps(expected.positions()))
+    assert [output["tensor"] for output in report["outputs"]] == [head.tensor for head in expected.heads]
+    assert xmodel.load(model["out"]) == to_xmodel(expected, "road")
+
+
+def test_bias_correction_can_be_off(model: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """`--bias-correction off` is passed on, and the plain report says so."""
+    assert roadslim.main(arguments(model, "--bias-correction", "off")) == 0
+    assert "bias correction off" in capsys.readouterr().out
+    images = CalibrationImages(model["calibration"], (32, 32), 4)
+    expected = quantize(load_model(model["cfg"], model["weights"]), images, bias_correction=False)
+    assert xmodel.load(model["out"]) == to_xmodel(expected, "road")
+
+
+def test_images_are_rgb_in_name_order(tmp_path: Path) -> None:
+    """Pixels are RGB / 255, as float32."""
+    for name, bgr in (("b.png", (255, 0, 51)), ("a.png", (0, 102, 0))):
+        cv2.imwrite(str(tmp_path / name), np.full((4, 4, 3), bgr, np.uint8))
+    (batch,) = CalibrationImages(tmp_path, (4, 4), 8)
+    np.testing.assert_array_equal(batch[:, :, 0, 0], np.float32([[0, 102, 0], [51, 0, 255]]) / np.float32(255))
+
+
+def test_reference_case_by_command_alone(shared_data: Path, tmp_path: Path) -> None:
+    """From files to head integers by command: nndct's, every one."""
+    folder = shared_data / "nndct_reference" / "cfg_tiny"
+    files = {"cfg": folder / "net.cfg", "weights": folder / "net.weights", "calibration": folder / "calib"}
+    out = tmp_path / "tiny_int.xmodel"
+    assert roadslim.main(arguments({**files, "out": out}, "--batch", "4", "--bias-correction", "off")) == 0
+    graph = xmodel.load(out)
+    dpu = Executor(graph)
+    with np.load(folder / "golden.npz") as golden:
+        for image in ("test00", "test01", "test02"):
+            found = dpu.run({"input_0_fix": golden[f"int8/{image}/input"]})
+            for index, tensor in enumerate(graph.value("return_ops")):
+                np.testing.assert_array_equal(found[tensor], golden[f"out/{image}/HEAD{index}"])
+
+
+def _empty(model: dict[str, Path]) -> None:
+    for path in model["calibration"].iterdir():
+        path.unlink()
+
+
+def _no_image(model: dict[str, Path]) -> None:
+    (model["calibration"] / "image3.png").write_text("hello")
+
+
+def _nan_weights(model: dict[str, Path]) -> None:
+    content = bytearray(model["weights"].read_bytes())
+    content[-4:] = np.float32(np.nan).tobytes()
+    model["weights"].write_bytes(content)
+
+
+def _no_folder(model: dict[str, Path]) -> None:
+    model["calibration"] = model["calibration"] / "missing"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [(_empty, "none"), (_no_image, "image3.png"), (_nan_weights, "NaN"), (_no_folder, "missing")],
+)
+def test_bad_input_leaves_the_old_file(
+    model: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[dict[str, Path]], None],
+    message: str,
+) -> None:
+    """An empty folder, an image that is none, NaN weights: an error that names it, exit 1, the old file as it was."""
+    model["out"].write_bytes(b"old")
+    spoil(model)
+    assert roadslim.main(arguments(model)) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err and "expected" in captured.err
+    assert captured.out == ""
+    assert [path.name for path in model["out"].parent.glob("*road_int*")] == ["road_int.xmodel"]
+    assert model["out"].read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["quantize"],
+        ["quantize", "--cfg", "model.cfg"],
+        ["quantize", "config.yaml", "--cfg", "model.cfg"],
+        ["quantize", "--cfg", "a", "--weights", "b", "--calibration", "c", "--out", "d", "--batch", "0"],
+        ["quantize", "--cfg", "a", "--weights", "b", "--calibration", "c", "--out", "no/such/folder/d"],
+    ],
+)
+def test_usage_errors(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Flags that do not make sense together are exit 2, with what was expected."""
+    assert roadslim.main(argv) == 2
+    assert "expected" in capsys.readouterr().err
+
+
+def test_config_runs_the_stage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a CONFIG the quantize stage of that run is done, and its results are the report."""
+    calls: list[tuple[Path, str]] = []
+
+    def run_single_stage(path: Path, stage: str) -> dict[str, float]:
+        calls.append((path, stage))
+        return {"map50": 0.5}
+
+    monkeypatch.setitem(sys.modules, "compress.stages", SimpleNamespace(run_single_stage=run_single_stage))
+    assert roadslim.main(["quantize", "demo.yaml", "--json"]) == 0
+    assert calls == [(Path("demo.yaml"), "quantize")]
+    report = json.loads(capsys.readouterr().out)
+    assert (report["schema_version"], report["map50"]) == (1, 0.5)
