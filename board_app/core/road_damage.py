@@ -12,7 +12,7 @@ from typing import Tuple
 import cv2
 import numpy as np
 
-from board_app.core.road_surface import CHUNK_HW, PIXELS_PER_M, RoadStyle, paint, smooth_noise, to_pixels
+from board_app.core.road_surface import CHUNK_HW, PIXELS_PER_M, RoadStyle, darken, paint, smooth_noise, to_pixels
 
 ROAD_CLASSES = ("D00", "D10", "D20", "D40", "D43", "D44")
 ROAD_LABELS = (
@@ -31,16 +31,6 @@ class Damage:
 
     class_id: int
     outline_m: np.ndarray
-
-
-def _darken(surface: np.ndarray, mask: np.ndarray, shade: float) -> None:
-    """Multiply by `shade` where `mask` (uint8) is 255, by less towards 0."""
-    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
-    if not len(rows):
-        return
-    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    cover = mask[window].astype(np.float32)[..., None] * (1 - shade) / 255
-    surface[window] = (surface[window] * (1 - cover)).astype(np.uint8)
 
 
 def _wander(rng: np.random.Generator, start: np.ndarray, end: np.ndarray, spread_m: float) -> np.ndarray:
@@ -69,7 +59,7 @@ def _crack(surface: np.ndarray, rng: np.random.Generator, path_m: np.ndarray, st
         branch = root + np.cumsum(rng.normal(0, 0.06, (6, 2)) + rng.normal(0, 0.03, 2), axis=0)
         cv2.polylines(mask, [to_pixels(np.vstack([root, branch]))], False, 255, 1, cv2.LINE_AA)
         points.append(branch)
-    _darken(surface, mask, 0.55 - 0.33 * strength)
+    darken(surface, mask, 0.55 - 0.33 * strength)
     return np.vstack(points)
 
 
@@ -117,8 +107,8 @@ def draw_alligator(
     thickness = 1 if strength < 0.5 else 2
     for facet in facets:
         cv2.polylines(net, [np.round(facet).astype(np.int32)], True, 255, thickness, cv2.LINE_AA)
-    _darken(surface, region, 0.93)
-    _darken(surface, cv2.bitwise_and(net, region), 0.5 - 0.3 * strength)
+    darken(surface, region, 0.93)
+    darken(surface, cv2.bitwise_and(net, region), 0.5 - 0.3 * strength)
     return outline
 
 

@@ -29,6 +29,7 @@ from board_app.core.road_surface import (
     ROAD_WIDTH_M,
     RoadStyle,
     asphalt,
+    darken,
     lane_line_mask,
     look_alikes,
     paint,
@@ -177,7 +178,7 @@ def _cast_shadow(surface: np.ndarray, rng: np.random.Generator) -> None:
     across = np.abs(rows - rng.uniform(0.1, 0.9) + 0.3 * (columns - 0.5)) * rng.uniform(3, 7)
     dark = cv2.GaussianBlur((crown > 2.2 * (reach + across) - 1.2).astype(np.float32), (0, 0), 1.2)
     dark = cv2.resize(dark, CHUNK_HW[::-1], interpolation=cv2.INTER_LINEAR)
-    surface[:] = (surface * (1 - rng.uniform(0.3, 0.5) * dark[..., None])).astype(np.uint8)
+    darken(surface, (255 * dark).astype(np.uint8), shade=rng.uniform(0.5, 0.7))
 
 
 def _photograph(

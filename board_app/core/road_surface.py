@@ -6,7 +6,7 @@ A surface is a plane of `PIXELS_PER_M` pixels per metre, `ROAD_WIDTH_M` wide and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Optional, Tuple
 
 import cv2
 import numpy as np
@@ -38,9 +38,10 @@ def smooth_noise(rng: np.random.Generator, size_hw: Tuple[int, int], cell_px: fl
     height, width = size_hw
     rows, columns = max(2, round(height / cell_px)), max(2, round(width / cell_px))
     lattice = rng.standard_normal((rows, columns)).astype(np.float32)
-    lattice = np.vstack([lattice, lattice[:1]])
-    stretched = cv2.resize(lattice, (width, height + round(height / rows)), interpolation=cv2.INTER_LINEAR)
-    return stretched[:height] * 1.5
+    wrapped = np.vstack([lattice[-1:], lattice, lattice[:1]])  # a row to interpolate towards at either end
+    cell = height / rows
+    stretched = cv2.resize(wrapped, (width, round(height + 2 * cell)), interpolation=cv2.INTER_LINEAR)
+    return stretched[round(cell) : round(cell) + height] * 1.5
 
 
 def _verge_colour(rng: np.random.Generator) -> Tuple[float, float, float]:
@@ -101,20 +102,22 @@ def asphalt(style: RoadStyle, rng: np.random.Generator) -> np.ndarray:
     columns_m = np.arange(width, dtype=np.float32) / PIXELS_PER_M - ROAD_WIDTH_M / 2 - style.lane_offset_m
     wheels = np.exp(-(((np.abs(columns_m) - 0.8) / 0.3) ** 2))
     grey += rng.uniform(-9, 7) * wheels
-    surface = grey[..., None] + np.asarray(style.tint_bgr, np.float32)
+    surface = cv2.merge([np.clip(grey + tint, 0, 255).astype(np.uint8) for tint in style.tint_bgr])
     ragged = 0.12 * smooth_noise(rng, (height, 1), 18)
-    verge = np.abs(columns_m + style.lane_offset_m)[None] > style.road_half_m + ragged
-    turf = np.asarray(style.verge_bgr, np.float32) + 14.0 * smooth_noise(rng, CHUNK_HW, 4)[..., None]
-    surface = np.where(verge[..., None], turf, surface)
-    return np.clip(surface, 0, 255).astype(np.uint8)
+    turf = 14.0 * smooth_noise(rng, CHUNK_HW, 4)
+    edge = int((ROAD_WIDTH_M / 2 - style.road_half_m + 0.6) * PIXELS_PER_M)
+    for columns in (np.s_[:edge], np.s_[width - edge :]):
+        verge = np.abs(columns_m[columns] + style.lane_offset_m)[None] > style.road_half_m + ragged
+        green = np.clip(turf[:, columns, None] + np.asarray(style.verge_bgr, np.float32), 0, 255).astype(np.uint8)
+        surface[:, columns] = np.where(verge[..., None], green, surface[:, columns])
+    return surface
 
 
 def paint(surface: np.ndarray, mask: np.ndarray, wear: np.ndarray, style: RoadStyle) -> None:
     """Lay road paint where `mask` (uint8) is set, worn off where `wear` (float32, 0..1) says so; changes `surface`."""
-    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
-    if not len(rows):
+    window = _window_of(mask)
+    if window is None:
         return
-    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     cover = (cv2.GaussianBlur(mask[window], (3, 3), 0).astype(np.float32) / 255 * (1 - wear[window]))[..., None]
     colour = np.asarray(style.paint_bgr, np.float32)
     surface[window] = (surface[window] * (1 - 0.92 * cover) + 0.92 * cover * colour).astype(np.uint8)
@@ -173,15 +176,29 @@ def _manhole(surface: np.ndarray, rng: np.random.Generator) -> None:
 
 def _blend_patch(surface: np.ndarray, rng: np.random.Generator, shade: float, soft: bool) -> None:
     """A repaired rectangle, or with `soft` a wet spot; flat in tone, without the pothole's rim and depth."""
-    mask = np.zeros(CHUNK_HW, np.float32)
+    mask = np.zeros(CHUNK_HW, np.uint8)
     x_m, y_m = rng.uniform(-1.6, 1.6), rng.uniform(2, 13)
     if soft:
         centre = tuple(map(int, to_pixels(np.array([[x_m, y_m]]))[0]))
         axes = (int(rng.uniform(0.3, 0.9) * PIXELS_PER_M), int(rng.uniform(0.6, 1.8) * PIXELS_PER_M))
-        cv2.ellipse(mask, centre, axes, float(rng.uniform(-20, 20)), 0, 360, 1.0, -1)
+        cv2.ellipse(mask, centre, axes, float(rng.uniform(-20, 20)), 0, 360, 255, -1)
         mask = cv2.GaussianBlur(mask, (0, 0), 9)
     else:
         half_x, half_y = rng.uniform(0.3, 0.8), rng.uniform(0.4, 1.5)
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [half_x, half_y] + rng.normal(0, 0.04, (4, 2))
-        cv2.fillPoly(mask, [to_pixels(corners + [x_m, y_m])], 1.0, cv2.LINE_AA)
-    surface[:] = (surface * (1 - (1 - shade) * mask[..., None])).astype(np.uint8)
+        cv2.fillPoly(mask, [to_pixels(corners + [x_m, y_m])], 255, cv2.LINE_AA)
+    darken(surface, mask, shade)
+
+
+def darken(surface: np.ndarray, mask: np.ndarray, shade: float) -> None:
+    """Multiply by `shade` where `mask` (uint8) is 255, by less towards 0; changes `surface`."""
+    window = _window_of(mask)
+    if window is not None:
+        cover = mask[window].astype(np.float32)[..., None] * (1 - shade) / 255
+        surface[window] = (surface[window] * (1 - cover)).astype(np.uint8)
+
+
+def _window_of(mask: np.ndarray) -> Optional[Tuple[slice, slice]]:
+    """The smallest rows and columns that hold everything set in the mask, None where nothing is."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else None

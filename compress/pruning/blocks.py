@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from compress.darknet.cfg import INPUT, Cfg, Section, layer_sources
@@ -68,6 +68,14 @@ def without_layers(cfg: Cfg, blocks: Iterable[Block]) -> tuple[Cfg, tuple[int, .
                 section = section.with_options(**{key: _moved(section, key, old, new, passed, new_index)})
         layers.append(section)
     return replace(cfg, layers=tuple(layers)), kept
+
+
+def with_widths(cfg: Cfg, widths: Mapping[int, int]) -> Cfg:
+    """The cfg with other numbers of filters, by layer index."""
+    layers = list(cfg.layers)
+    for index, filters in widths.items():
+        layers[index] = layers[index].with_options(filters=filters)
+    return replace(cfg, layers=tuple(layers))
 
 
 def _moved(section: Section, key: str, old: int, new: int, passed: dict[int, int], new_index: dict[int, int]) -> str:

@@ -78,7 +78,7 @@ class _Flow:
                 self.segments.append((Segment(index, 0, shapes[index][0]),))
             elif section.type == "shortcut":
                 self._tie(*inputs)
-                self.segments.append(inputs[0])
+                self.segments.append(inputs[1])  # the way around, which stays when the block goes
             elif section.type == "route":
                 groups, group = section.integer("groups", 1), section.integer("group_id", 0)
                 if groups > 1:  # after a cut the parts would not be of one size

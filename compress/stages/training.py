@@ -14,7 +14,7 @@ from compress.config import NetworkConfig, TrainingConfig
 from compress.darknet.cfg import Cfg, read_cfg
 from compress.darknet.cost import gmacs, parameter_count
 from compress.darknet.model_files import save_model
-from compress.darknet.network import DarknetNetwork
+from compress.darknet.network import ConvolutionLayer, DarknetNetwork
 from compress.darknet.topologies import with_anchors, with_classes, yolov3_cfg, yolov3_tiny_cfg
 from compress.darknet.weights import load_weights
 from compress.stages import figures
@@ -42,10 +42,22 @@ def run_train(run: Run, folder: Path) -> dict[str, Any]:
     torch.manual_seed(run.config.seed)
     images = run.images(augmented=True)
     network = DarknetNetwork(_starting_cfg(run.config.network, len(run.class_names), images))
-    network.init_heads()
+    _initialise(network)
     if run.config.network.weights:
         load_weights(network, run.config.network.weights, partial=True)
     return _train(run, network, images, run.config.train, folder, StepHook())[0]
+
+
+def _initialise(network: DarknetNetwork) -> None:
+    """He initialisation (arXiv:1502.01852); heads start small, expecting few objects."""
+    heads = {head.layer for head in network.heads}
+    for index, layer in enumerate(network.layers):
+        if isinstance(layer, ConvolutionLayer):
+            if index in heads:
+                torch.nn.init.normal_(layer.conv.weight, std=0.01)
+            else:
+                torch.nn.init.kaiming_normal_(layer.conv.weight, a=layer.slope, mode="fan_out")
+    network.init_heads()
 
 
 def sparsify_key(run: Run) -> StageKey:

@@ -35,12 +35,12 @@ Metrics = dict[str, Any]
 class StepHook:
     """What a stage adds to the plain training; this one adds nothing."""
 
+    def begin(self, steps: int) -> None:
+        """Called once before training, or going on, with the steps of the whole training."""
+
     def extra_loss(self, images: Tensor, raw_heads: Sequence[Tensor]) -> Tensor | None:
         """A term beside the loss on the labels, or None."""
         return None
-
-    def before_epoch(self, epoch: int) -> None:
-        """Called before every epoch, 0-based, also the first after a resume."""
 
     def after_step(self, step: int, learning_rate: float) -> None:
         """Called after every optimiser step, 0-based over the whole training."""
@@ -85,6 +85,7 @@ class Training:
     workers: int = 0
 
     def __post_init__(self) -> None:
+        self.network.to(memory_format=torch.channels_last)  # twice as fast as the default on a CPU
         self._steps_per_epoch = max(1, len(self.images) // self.config.batch_size)
         self._optimiser = torch.optim.AdamW(_parameter_groups(self.network, self.config), lr=self.config.learning_rate)
         self._averaged = copy.deepcopy(self.network).eval()
@@ -97,6 +98,7 @@ class Training:
 
     def run(self) -> tuple[DarknetNetwork, list[Metrics]]:
         """Train to the end, from the checkpoint where there is one; gives the averaged network and all metrics."""
+        self.hook.begin(self.steps)
         self._resume()
         with _progress() as progress:
             task = progress.add_task(self.folder.name.split(".")[0], total=self.steps, loss="")
@@ -112,14 +114,13 @@ class Training:
     def _epoch(self, epoch: int, on_step: Callable[[float], None]) -> Metrics:
         started = time.monotonic()
         self.network.train()
-        self.hook.before_epoch(epoch)
         sums = torch.zeros(4)
         for position, (images, truths) in enumerate(
             epoch_batches(self.images, epoch, self.config.batch_size, self.workers)
         ):
             step = epoch * self._steps_per_epoch + position
             rate = self._set_learning_rate(step)
-            pixels = to_input(images)
+            pixels = to_input(images).contiguous(memory_format=torch.channels_last)
             raw_heads = self.network(pixels)
             terms = yolo_loss(raw_heads, self.network.heads, truths)
             extra = self.hook.extra_loss(pixels, raw_heads)
@@ -132,7 +133,7 @@ class Training:
             self.hook.after_step(step, rate)
             self._average(step)
             sums += torch.stack([loss, terms.box, terms.objectness, terms.classes]).detach()
-            on_step(float(loss))
+            on_step(loss.item())
         loss_mean, box, objectness, classes = (sums / self._steps_per_epoch).tolist()
         metrics = {"epoch": epoch + 1, "loss": loss_mean, "box": box, "objectness": objectness, "classes": classes}
         metrics |= self.hook.metrics()

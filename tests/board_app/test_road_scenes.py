@@ -100,7 +100,7 @@ def test_a_track_is_one_damage_coming_nearer() -> None:
             if track in last:
                 before_box, before_class = last[track]
                 assert class_id == before_class
-                assert iou(box[None], before_box[None])[0, 0] > 0.2
+                assert iou(box[None], before_box[None])[0, 0] > 0.05
                 seen += 1
             last[track] = (box, class_id)
         assert len(set(frame.track_id)) == len(frame.track_id)
