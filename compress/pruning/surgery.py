@@ -1,0 +1,105 @@
+"""The cut itself: constants of removed channels go on into what reads them, then the rest is copied out.
+
+A channel whose gamma is set to 0 still gives act(beta) everywhere. What reads it gets that constant by its running
+mean (or a head by its bias), so it may be silenced. Source: Ye et al., arXiv:1802.00124. Under zero padding this is
+exact except at the border, where the constant does not reach all taps; exact everywhere when beta is 0 too.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import leaky_relu
+
+from compress.darknet.cfg import INPUT, Cfg, cfg_text, layer_sources, parse_cfg
+from compress.darknet.network import ConvolutionLayer, DarknetNetwork, RouteLayer
+from compress.pruning.groups import Segments, layer_channels
+from compress.pruning.options import Selection
+from compress.pruning.selection import selected_cfg
+
+
+@torch.no_grad()
+def silenced(network: DarknetNetwork, selection: Selection, fold: bool = True) -> DarknetNetwork:
+    """A full-size copy in evaluation mode in which what was not selected gives 0, its constants folded onward.
+
+    Gamma and beta of removed channels are 0, so they add nothing at shortcuts, and removed blocks pass their input
+    on. Without `fold` only gamma is 0: the channels give their constants still, and nothing is moved.
+    """
+    copied = copy.deepcopy(network).eval()
+    constants: list[Tensor] = []  # per layer what was taken out of each output channel, float64 (C,)
+    at_input = torch.zeros(network.cfg.input_channels, dtype=torch.float64)
+    for index, (layer, sources) in enumerate(zip(copied.layers, layer_sources(network.cfg), strict=True)):
+        taken = [at_input if source == INPUT else constants[source] for source in sources]
+        if isinstance(layer, ConvolutionLayer):
+            if fold:
+                _give(layer, taken[0])
+            constants.append(_silence(layer, ~torch.from_numpy(selection.kept[index]), fold))
+        elif isinstance(layer, RouteLayer):
+            constants.append(torch.cat([part.chunk(layer.groups)[layer.group] for part in taken]))
+        else:  # sum at a shortcut; upsampling, pooling and [yolo] pass constants on
+            constants.append(torch.stack(taken).sum(0))
+    return copied
+
+
+@torch.no_grad()
+def compact(masked: DarknetNetwork, selection: Selection) -> DarknetNetwork:
+    """The small network: what was selected of a network whose other channels are silenced."""
+    cut, old_layers = selected_cfg(masked.cfg, selection)
+    small = DarknetNetwork(parse_cfg(cfg_text(cut), cut.name)).eval()
+    small.header = copy.copy(masked.header)
+    channels, sources = layer_channels(masked.cfg), layer_sources(masked.cfg)
+    for new, old in enumerate(old_layers):
+        if masked.cfg.layers[old].type == "convolutional":
+            read = None if sources[old][0] == INPUT else channels[sources[old][0]]
+            inputs = np.arange(masked.cfg.input_channels) if read is None else _positions(read, masked.cfg, selection)
+            outputs = np.flatnonzero(selection.kept[old])
+            _copy(masked.convolution(old), small.convolution(new), torch.from_numpy(inputs), torch.from_numpy(outputs))
+    return small
+
+
+def _give(layer: ConvolutionLayer, constants: Tensor) -> None:
+    """Let the layer do what it did when its input channels had these constants, float64 (I,), on top."""
+    if not constants.any():
+        return
+    offset = layer.conv.weight.double().sum((2, 3)) @ constants.to(layer.conv.weight.device)
+    if layer.bn is None:
+        assert layer.conv.bias is not None
+        layer.conv.bias += offset.to(layer.conv.bias.dtype)
+    else:
+        assert layer.bn.running_mean is not None
+        layer.bn.running_mean -= offset.to(layer.bn.running_mean.dtype)
+
+
+def _silence(layer: ConvolutionLayer, removed: Tensor, beta_too: bool) -> Tensor:
+    """Set gamma, and beta, of removed channels to 0; gives the constants they had, float64 (O,)."""
+    constants = torch.zeros(layer.conv.out_channels, dtype=torch.float64)
+    if layer.bn is None or not removed.any():
+        return constants
+    beta = layer.bn.bias.detach().double().cpu()
+    constants[removed] = leaky_relu(beta, layer.slope)[removed]  # slope 1 is linear, 0 is relu
+    layer.bn.weight[removed] = 0.0
+    if beta_too:
+        layer.bn.bias[removed] = 0.0
+    return constants
+
+
+def _positions(read: Segments, cfg: Cfg, selection: Selection) -> np.ndarray:
+    """Which channels of a layer's output stay, as ascending indices."""
+    masks = []
+    for segment in read:
+        mask = np.ones(cfg.input_channels, bool) if segment.conv == INPUT else selection.kept[segment.conv]
+        masks.append(mask[segment.start : segment.stop])
+    return np.flatnonzero(np.concatenate(masks))
+
+
+def _copy(old: ConvolutionLayer, new: ConvolutionLayer, inputs: Tensor, outputs: Tensor) -> None:
+    new.conv.weight.copy_(old.conv.weight[outputs][:, inputs])
+    if old.bn is None or new.bn is None:
+        assert old.conv.bias is not None and new.conv.bias is not None
+        new.conv.bias.copy_(old.conv.bias[outputs])
+        return
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        getattr(new.bn, name).copy_(getattr(old.bn, name)[outputs])
