@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 
 from board_app.core.errors import InputError
+from board_app.core.road_damage import ROAD_CLASSES, ROAD_LABELS
 from compress.data.coco_json import coco_class_names
 from compress.data.voc_xml import annotation_folder, voc_class_names, voc_images
 
@@ -120,7 +121,9 @@ def _texts(document: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
 
 def _bare(root: Path, kind: Kind, classes: tuple[str, ...], splits: dict[str, Path]) -> Layout:
     name = root.resolve().name
-    return Layout(root, kind, classes, classes, name, splits, name=name)
+    words = dict(zip(ROAD_CLASSES, ROAD_LABELS, strict=True))
+    labels = tuple(words.get(class_name, class_name) for class_name in classes)
+    return Layout(root, kind, classes, labels, name, splits, name=name)
 
 
 def _bare_yolo(root: Path) -> Layout | None:
