@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.backends.base import Session
@@ -17,8 +18,18 @@ from compress.training.loader import read_image
 if TYPE_CHECKING:
     from compress.data.dataset import Dataset
 
+HELD_OUT = ("test", "val")  # a dataset's splits that no training has seen, the better first
+
 CONFIDENCE_FLOOR = 0.001  # mAP needs the weak detections too
 MAX_DETECTIONS = 300  # a picture, all classes
+
+
+def held_out_split(path: Path) -> str | None:
+    """The dataset's test split, else its val split, else None: all of it."""
+    from compress.data.layout import find_layout
+
+    splits = find_layout(path).splits
+    return next((split for split in HELD_OUT if split in splits), None)
 
 
 def protocol_of(model: Model) -> str:
@@ -32,13 +43,18 @@ def protocol_of(model: Model) -> str:
 
 
 def evaluate(
-    model: Model, session: Session, dataset: Dataset, progress: Callable[[int], None] = lambda done: None
+    model: Model,
+    session: Session,
+    dataset: Dataset,
+    split: str | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> AccuracyRecord:
     """Detect on every picture of the dataset and compare with its labels.
 
     Args:
         model: whose spec decodes; its classes must be the dataset's.
         session: that runs the network.
+        split: which part of the dataset this is, for the record.
         progress: called with the number of pictures done.
     Raises:
         InputError: an unreadable picture, no picture or no label at all, or other classes than the model's.
@@ -66,6 +82,7 @@ def evaluate(
         images=accuracy.images,
         protocol=protocol_of(model),
         dataset=dataset.name,
+        split=split,
         dataset_sha256=dataset.fingerprint(),
         data=dataset.origin,
     )

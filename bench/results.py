@@ -74,6 +74,7 @@ class AccuracyRecord(_Part):
     images: int | None = None
     protocol: str
     dataset: str
+    split: str | None = None
     dataset_sha256: str | None = None
     data: str
 

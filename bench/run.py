@@ -90,7 +90,7 @@ def _measure_accuracy(plan: Plan, models: Sequence[Model], store: _Store) -> Non
             log.info("%-9s accuracy of %s", "kept", model.record.name)
             store.keep(key, model)
         else:
-            store.add(accuracy_result(model, backend, dataset))
+            store.add(accuracy_result(model, backend, dataset, plan.dataset.split))
 
 
 def _accuracy_backend(model: Model, names: Sequence[str]) -> Backend:

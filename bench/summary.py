@@ -115,21 +115,24 @@ def summarise_results(results: Sequence[Result]) -> Summary:
 
 
 def _rows(results: Sequence[Result]) -> list[Row]:
-    floats = {result.model.sha256 for result in results if result.model.precision == "float32"}
-    rows: dict[str, Row] = {}
-    ordered = sorted(results, key=lambda result: (result.model.precision != "float32", result.model.position))
-    for result in ordered:
-        model = result.model
-        joins = model.precision == "int8" and model.quantised_from in floats
-        identity = (model.quantised_from if joins else model.sha256) or model.name
-        identities = [key for key, row in rows.items() if joins and row.record.sha256 == identity]
-        for key in identities or [f"{identity} {model.name}"]:
-            row = rows.setdefault(key, Row(model.name, model))
+    rows: list[Row] = []
+    for result in sorted(results, key=lambda result: (result.model.precision != "float32", result.model.position)):
+        for row in _rows_of(result.model, rows):
             _fill(row, result)
-    most = max((row.params or 0 for row in rows.values()), default=0)
-    for row in rows.values():
+    most = max((row.params or 0 for row in rows), default=0)
+    for row in rows:
         row.params_fewer = 1 - row.params / most if row.params and most else None
-    return sorted(rows.values(), key=lambda row: row.record.position)
+    return sorted(rows, key=lambda row: row.record.position)
+
+
+def _rows_of(model: ModelRecord, rows: list[Row]) -> list[Row]:
+    """The rows that a result of this model belongs to; a new one where there is none yet."""
+    own = [row for row in rows if row.model == model.name and row.record.sha256 == model.sha256]
+    sources = [row for row in rows if model.quantised_from and row.record.sha256 == model.quantised_from]
+    if own or sources:
+        return own or sources
+    rows.append(Row(model.name, model))
+    return rows[-1:]
 
 
 def _fill(row: Row, result: Result) -> None:
@@ -177,7 +180,8 @@ def _row_document(row: Row) -> dict[str, Any]:
 def _data(result: Result) -> str:
     accuracy = result.accuracy
     assert accuracy is not None
-    return f"{accuracy.data or accuracy.dataset} ({accuracy.dataset}, {accuracy.images} images)"
+    split = f" {accuracy.split} split" if accuracy.split else ""
+    return f"{accuracy.data or accuracy.dataset} ({accuracy.dataset}{split}, {accuracy.images} images)"
 
 
 def _conditions(results: Sequence[Result]) -> list[str]:

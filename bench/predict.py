@@ -1,0 +1,162 @@
+"""`roadslim predict`: where a network's layers come from, and how its predicted time is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from board_app.core.bundle import MODEL_FILE, SPEC_FILE, load_bundle
+from board_app.core.errors import InputError, UsageError
+from dpu.latency import Layer, Prediction, predict
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the latency model is asked about; `isa` 0 is the DPU of Vitis AI 2.0."""
+
+    name: str
+    layers: tuple[Layer, ...]
+    detection: bool = True
+    isa: int = 1
+
+    def predict(self, board: str) -> Prediction:
+        """Its predicted time."""
+        return predict(self.layers, board, detection=self.detection, isa=self.isa)
+
+
+class _LayerRow(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = None
+    kind: str
+    in_hwc: tuple[int, int, int]
+    out_hwc: tuple[int, int, int]
+    kernel_hw: tuple[int, int] = (1, 1)
+    stride: int = 1
+    groups: int = 1
+
+
+class _NetworkRow(BaseModel):
+    """One network of a layer table; what else a table says (published rates) is not looked at."""
+
+    name: str
+    layers: list[_LayerRow] = Field(min_length=1)
+    task: str = "detection"
+    isa: int = 1
+
+    def network(self) -> Network:
+        layers = [
+            Layer(**{**row.model_dump(), "name": row.name or f"{row.kind}_{index}"})
+            for index, row in enumerate(self.layers)
+        ]
+        return Network(self.name, tuple(layers), self.task == "detection", self.isa)
+
+
+def networks_of(path: Path, size_hw: tuple[int, int] | None = None) -> list[Network]:
+    """The network, or the networks of a layer table, that a path names.
+
+    Args:
+        path: a .cfg, a stage folder, an .xmodel, a .bundle, or a layer table in JSON.
+        size_hw: another input size than the file's; only a cfg can have it.
+    Raises:
+        InputError: nothing there, or a file that is wrong.
+        UsageError: a size for a file whose size is settled, or a kind of file that has no layers.
+    """
+    if not path.exists():
+        raise InputError(f"expected a model at {path}, found nothing. Check the path.")
+    if path.suffix == ".cfg" or (path.is_dir() and (path / "model.cfg").is_file()):
+        return [_of_cfg(path if path.is_file() else path / "model.cfg", size_hw)]
+    if size_hw:
+        raise UsageError(f"--size: {path} has a settled size, only a .cfg can have another. Leave --size out.")
+    if path.suffix == ".json":
+        return _of_table(path)
+    if (path / SPEC_FILE).is_file() or path.suffix == ".bundle":
+        return [_of_xmodel(load_bundle(path).path / MODEL_FILE, path.stem)]
+    if path.suffix == ".xmodel":
+        return [_of_xmodel(path, path.stem)]
+    raise UsageError(f"{path}: expected a .cfg, a stage folder, .xmodel, .bundle or a layer table in JSON, not this.")
+
+
+def _of_cfg(path: Path, size_hw: tuple[int, int] | None) -> Network:
+    from compress.darknet.cfg import read_cfg
+    from compress.darknet.cost import dpu_layers
+
+    cfg = read_cfg(path)
+    name = path.stem if path.stem != "model" else path.resolve().parent.name
+    return Network(name, tuple(dpu_layers(cfg.with_input_hw(size_hw) if size_hw else cfg)))
+
+
+def _of_xmodel(path: Path, name: str) -> Network:
+    from dpu import xmodel
+    from dpu.latency import layers_of_graph
+
+    return Network(name, tuple(layers_of_graph(xmodel.load(path))))
+
+
+def _of_table(path: Path) -> list[Network]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: expected a layer table in JSON, found {error}. Correct the file.") from None
+    try:
+        rows = TypeAdapter(list[_NetworkRow]).validate_python(document if isinstance(document, list) else [document])
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        where = ".".join(map(str, mistake["loc"]))
+        raise InputError(
+            f"{path}: expected networks with `name` and `layers` (kind, in_hwc, out_hwc, kernel_hw, stride), "
+            f"found at {where}: {mistake['msg'].lower()}. Correct the file."
+        ) from None
+    return [row.network() for row in rows]
+
+
+def chosen(networks: Sequence[Network], name: str | None) -> list[Network]:
+    """The network of that name, or all of them.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    found = [network for network in networks if name in (None, network.name)]
+    if not found:
+        names = ", ".join(network.name for network in networks)
+        raise UsageError(f"--name: expected one of {names}, found {name!r}. Choose one of them.")
+    return found
+
+
+def document_of(networks: Sequence[Network], board: str) -> dict[str, Any]:
+    """The JSON of one network, or `networks` where there are several."""
+    documents = [network.predict(board).document(network.name) for network in networks]
+    return documents[0] if len(documents) == 1 else {"networks": documents}
+
+
+def text_of(network: Network, prediction: Prediction, with_layers: bool) -> str:
+    """A prediction for people."""
+    layers = prediction.layers
+    compute = sum(layer.ms for layer in layers if layer.bound == "compute")
+    low, high = prediction.low_ms, prediction.high_ms
+    lines = [
+        f"{network.name} on {prediction.board} ({prediction.dpu_mhz:g} MHz, {prediction.cores} cores), predicted:",
+        f"  DPU, one core            {prediction.dpu_ms:8.2f} ms   ({low:.2f} to {high:.2f})",
+        f"  end to end, one thread   {prediction.end_to_end_ms_one_thread:8.2f} ms   (as AMD's C++ library measures)",
+        f"  all cores                {prediction.fps_all_cores:8.1f} fps",
+        f"  of the time {compute / prediction.dpu_ms:.0%} is bound by compute, the rest by memory; "
+        f"channel lanes used {_mean_lane_use(prediction):.0%}",
+    ]
+    shown = layers if with_layers else sorted(layers, key=lambda layer: -layer.ms)[:5]
+    lines.append("  every layer:" if with_layers else "  the slowest layers (--layers shows all):")
+    width = max(len(layer.name) for layer in shown)
+    lines += [
+        f"    {layer.name:<{width}}  {layer.kind:<9} {layer.ms:8.3f} ms  {layer.bound:<7}  lanes {layer.lane_use:4.0%}"
+        for layer in shown
+    ]
+    return "\n".join(lines)
+
+
+def _mean_lane_use(prediction: Prediction) -> float:
+    """Weighted with the layers' times."""
+    return sum(layer.ms * layer.lane_use for layer in prediction.layers) / prediction.dpu_ms

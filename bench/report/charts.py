@@ -1,0 +1,150 @@
+"""Charts of the report, drawn with matplotlib as SVG from a summary alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from bench.results import Result
+from bench.summary import LABELS, Summary
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402  the backend must be chosen first
+
+COLOURS = ("#1f6feb", "#2da44e", "#d9730d", "#8250df", "#cf222e", "#0a7ea4", "#9a6700", "#57606a")
+_STYLE: Any = {  # matplotlib types its keys as literals
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#8c959f",
+    "axes.labelcolor": "#424a53",
+    "xtick.color": "#424a53",
+    "ytick.color": "#424a53",
+    "svg.hashsalt": "roadslim",
+}
+
+
+def _svg(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    pyplot.close(figure)
+    return buffer.getvalue()
+
+
+def timed_results(summary: Summary) -> list[Result]:
+    """The results with samples that were really taken, by backend and place in the table."""
+    taken = [result for result in summary.results if result.metric == "latency" and len(result.samples_ms) > 1]
+    return sorted(taken, key=lambda result: (result.backend, result.model.position))
+
+
+def latency_chart(summary: Summary) -> bytes | None:
+    """Every sample of every network, a panel for each backend; None where nothing was timed."""
+    taken = timed_results(summary)
+    backends = [backend for backend in LABELS if any(result.backend == backend for result in taken)]
+    if not backends:
+        return None
+    counts = [sum(result.backend == backend for result in taken) for backend in backends]
+    with pyplot.rc_context(_STYLE):
+        figure, panels = pyplot.subplots(
+            len(backends),
+            1,
+            figsize=(9, 0.8 * len(backends) + 0.46 * sum(counts)),
+            squeeze=False,
+            gridspec_kw={"height_ratios": counts, "hspace": 0.75},
+        )
+        for axes, backend in zip(panels[:, 0], backends, strict=True):
+            _latency_panel(axes, backend, [result for result in taken if result.backend == backend])
+        return _svg(figure)
+
+
+def _latency_panel(axes: Any, backend: str, results: Sequence[Result]) -> None:
+    jitter = np.random.default_rng(1)
+    names = [result.model.name for result in results]
+    for place, result in enumerate(results):
+        samples = np.asarray(result.samples_ms)
+        colour = COLOURS[result.model.position % len(COLOURS)]
+        heights = place + jitter.uniform(-0.22, 0.22, len(samples))
+        axes.plot(samples, heights, ".", color=colour, alpha=0.35, markersize=4, markeredgewidth=0)
+        axes.plot([np.median(samples)] * 2, [place - 0.34, place + 0.34], color=colour, linewidth=2.2)
+        axes.annotate(
+            f"{np.median(samples):.3g} ms",
+            (float(np.percentile(samples, 99)), place),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+            color=colour,
+        )
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.margins(x=0.12)
+    axes.grid(axis="x", color="#d0d7de", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_title(f"{LABELS[backend]}, {results[0].origin}", loc="left", fontsize=10, fontweight="bold")
+    axes.set_xlabel("ms a picture; bar: median of all samples")
+
+
+def class_chart(summary: Summary) -> bytes | None:
+    """AP50 of every class for every network; None where no accuracy was measured."""
+    found = [result for result in summary.results if result.accuracy and result.accuracy.per_class]
+    if not found:
+        return None
+    found.sort(key=lambda result: (result.model.position, result.model.precision))
+    classes = list(dict.fromkeys(name for result in found if result.accuracy for name in result.accuracy.per_class))
+    width = 0.84 / len(found)
+    with pyplot.rc_context(_STYLE):
+        figure, axes = pyplot.subplots(figsize=(9, 3.4))
+        for place, result in enumerate(found):
+            assert result.accuracy is not None
+            entries = result.accuracy.per_class
+            heights = [100 * entries[name].ap50 if name in entries else np.nan for name in classes]
+            int8 = result.model.precision == "int8"
+            axes.bar(
+                np.arange(len(classes)) + (place - (len(found) - 1) / 2) * width,
+                heights,
+                width * 0.92,
+                label=result.model.name + (" (int8)" if int8 else ""),
+                color=COLOURS[result.model.position % len(COLOURS)],
+                hatch="///" if int8 else None,
+                edgecolor="white",
+                linewidth=0.4,
+            )
+        axes.set_xticks(range(len(classes)), classes)
+        axes.set_ylim(0, 100)
+        axes.set_ylabel("AP50 (%)")
+        axes.grid(axis="y", color="#d0d7de", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=min(5, len(found)), frameon=False)
+        return _svg(figure)
+
+
+def trade_chart(summary: Summary) -> bytes | None:
+    """mAP50 against parameters, our networks in the table's order; None where there are fewer than two."""
+    rows = [row for row in summary.rows if row.params and row.map50_float]
+    if len(rows) < 2:
+        return None
+    with pyplot.rc_context(_STYLE):
+        figure, axes = pyplot.subplots(figsize=(9, 3.6))
+        x = [row.params or 0 for row in rows]
+        y = [100 * row.map50_float.value for row in rows if row.map50_float]
+        axes.plot(x, y, color="#8c959f", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        for place, row in enumerate(rows):
+            colour = COLOURS[row.record.position % len(COLOURS)]
+            axes.plot(x[place], y[place], "o", color=colour, markersize=8)
+            same = [other for other in range(place) if x[other] == x[place]]
+            offset = (10, -4 - 13 * len(same)) if abs(y[place] - y[same[-1]] if same else 99) < 4 else (10, -4)
+            axes.annotate(f"{row.model}: {y[place]:.1f} %", (x[place], y[place]), offset, textcoords="offset points")
+            if row.map50_int8:
+                axes.plot(x[place], 100 * row.map50_int8.value, "D", color=colour, markersize=6, mfc="white")
+        axes.set_xscale("log")
+        axes.set_xlim(min(x) / 1.4, max(x) * 2.4)
+        axes.set_ylim(0, 100)
+        axes.set(xlabel="parameters (logarithmic)", ylabel="mAP50 (%)")
+        axes.grid(color="#d0d7de", linewidth=0.6)
+        axes.set_axisbelow(True)
+        return _svg(figure)

@@ -1,0 +1,111 @@
+"""The page: what goes into the template."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jinja2 import Environment as Templates
+from jinja2 import PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from bench.environment import Environment
+from bench.report.charts import class_chart, latency_chart, trade_chart
+from bench.report.embedding import Embedded, data_uri, figures_of, pictures_of
+from bench.report.headlines import headlines
+from bench.results import Result, now
+from bench.summary import LABELS, Summary
+from bench.table import LEGEND, html_table, main_grid, published_grid, warning_of
+from board_app.core.atomic_file import write_text
+from roadslim import roadslim_version
+
+_CHARTS: tuple[tuple[str, Callable[[Summary], bytes | None]], ...] = (
+    ("mAP50 against parameters, in the order of the stages; filled: float, hollow: int8.", trade_chart),
+    ("Every sample of the time for one picture.", latency_chart),
+    ("AP50 per class.", class_chart),
+)
+
+
+def write_report(
+    summary: Summary,
+    path: Path,
+    title: str = "Roadslim report",
+    figures: Sequence[Path] = (),
+    pictures: Sequence[Path] = (),
+) -> None:
+    """Write the self-contained page.
+
+    Args:
+        figures: run folders whose figures 1 to 4 go in.
+        pictures: annotated pictures, or folders of them.
+    Raises:
+        InputError: a folder or picture is missing or wrong.
+        OSError: the page cannot be written; what was there is as it was.
+    """
+    charts = [(caption, draw(summary)) for caption, draw in _CHARTS]
+    templates = Templates(loader=PackageLoader("bench", "report"), autoescape=True, undefined=StrictUndefined)
+    published = published_grid(summary)
+    page = templates.get_template("report.html.j2").render(
+        title=title,
+        created=now().strftime("%Y-%m-%d %H:%M UTC"),
+        version=roadslim_version(),
+        data=summary.data,
+        warning=warning_of(summary),
+        headlines=headlines(summary),
+        legend=LEGEND,
+        table=Markup(html_table(main_grid(summary))),  # noqa: S704  every cell is escaped there
+        published_title=published.title if published else None,
+        published=Markup(html_table(published)) if published else None,  # noqa: S704
+        charts=[Embedded(data_uri(drawn, ".svg"), caption) for caption, drawn in charts if drawn],
+        figures=figures_of(figures),
+        pictures=pictures_of(pictures),
+        conditions=summary.conditions,
+        doubts=summary.doubts,
+        environments=_environments(summary.results),
+        rows=[_row(result) for result in summary.results if result.origin != "published"],
+    )
+    write_text(path, page)
+
+
+def _environments(results: Sequence[Result]) -> list[list[tuple[str, str]]]:
+    """Each different machine with its software once; the load before differs from result to result."""
+    found: list[list[tuple[str, str]]] = []
+    for result in results:
+        if result.environment:
+            lines = _facts(result.environment)
+            if lines not in found:
+                found.append(lines)
+    return found
+
+
+def _facts(machine: Environment) -> list[tuple[str, str]]:
+    facts = [
+        ("processor", f"{machine.cpu_model}, {machine.cpu_cores} cores usable"),
+        ("governor", machine.cpu_governor or "not told"),
+        ("memory", f"{machine.memory_gb:g} GB" if machine.memory_gb else "not told"),
+        ("GPU", machine.gpu or "none"),
+        ("system", f"{machine.system}, Python {machine.python}"),
+        ("libraries", ", ".join(f"{name} {version}" for name, version in machine.libraries.items())),
+        ("commit", machine.git_commit or "not a checkout"),
+    ]
+    return facts
+
+
+def _row(result: Result) -> dict[str, str]:
+    """One line of the table of all results."""
+    statistics, accuracy = result.statistics, result.accuracy
+    figure = f"mAP50 {100 * accuracy.map50:.2f} %" if accuracy else "–"
+    if statistics:
+        figure = f"p50 {statistics.p50:.3f} ms"
+    return {
+        "model": result.model.name,
+        "backend": LABELS.get(result.backend, result.backend),
+        "figure": figure,
+        "p90": f"{statistics.p90:.3f}" if statistics and statistics.p90 is not None else "–",
+        "spread": f"{statistics.min:.3f} – {statistics.max:.3f}" if statistics and statistics.n > 1 else "–",
+        "n": str(statistics.n if statistics else accuracy.images if accuracy else 0),
+        "origin": result.origin,
+        "verdict": result.verdict,
+        "sha256": (result.model.sha256 or "")[:12],
+        "created": result.created.strftime("%Y-%m-%d %H:%M"),
+    }
