@@ -78,8 +78,11 @@ class PruneConfig(_Section):
 
     channels: Share = 0.85
     blocks: int = Field(default=8, ge=0)
-    min_share: Share = 0.01
+    min_share: Share = 0.01  # of every convolution's channels at least this stays, and
+    min_channels: PositiveInt = 4  # at least so many
     width_multiple: PositiveInt = 1
+    target_params: PositiveInt | None = None  # instead of `channels`: cut as few as bring the parameters down to this
+    target_gmacs: float | None = Field(default=None, gt=0)  # the same for multiply-accumulates
 
 
 class DistillConfig(TrainingConfig):

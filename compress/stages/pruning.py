@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from board_app.core.atomic_file import write_text
+from compress.config import PruneConfig
 from compress.darknet.model_files import save_model
-from compress.pruning import prune
+from compress.pruning import PruneOptions, prune
 from compress.stages import figures
 from compress.stages.folder import StageKey
 from compress.stages.run import Run
 from compress.training.evaluation import evaluate
+
+
+def prune_options(config: PruneConfig) -> PruneOptions:
+    """What the pruner is asked for."""
+    return PruneOptions(**config.model_dump())
 
 
 def prune_key(run: Run) -> StageKey:
@@ -22,7 +28,7 @@ def prune_key(run: Run) -> StageKey:
 
 def run_prune(run: Run, folder: Path) -> dict[str, Any]:
     """Prune channels and blocks; fails when the compact network does not equal the masked one."""
-    result = prune(run.load_network("sparsify"), run.config.prune.options())
+    result = prune(run.load_network("sparsify"), prune_options(run.config.prune))
     save_model(result.network, folder)
     write_text(folder / "prune.json", result.report.to_json() + "\n")
     figures.draw_pruned_layers(result.report.layers, folder / "figure3_pruned_layers.svg")

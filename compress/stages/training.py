@@ -19,6 +19,7 @@ from compress.darknet.topologies import with_anchors, with_classes, yolov3_cfg, 
 from compress.darknet.weights import load_weights
 from compress.stages import figures
 from compress.stages.folder import StageKey
+from compress.stages.pruning import prune_options
 from compress.stages.run import Run, hash_of
 from compress.training.anchors import fit_anchors
 from compress.training.distillation import Distillation
@@ -70,7 +71,7 @@ def sparsify_key(run: Run) -> StageKey:
 def run_sparsify(run: Run, folder: Path) -> dict[str, Any]:
     """Go on training while what will be cut is driven to zero."""
     network = run.load_network("train")
-    sparsity = Sparsity(network, run.config.prune.options(), run.config.sparsify)
+    sparsity = Sparsity(network, prune_options(run.config.prune), run.config.sparsify)
     results, metrics = _train(run, network, run.images(augmented=True), run.config.sparsify, folder, sparsity)
     figures.draw_sparse_map(metrics, run.folder("train").results()["map50"], folder / "figure1_sparse_map.svg")
     figures.draw_gammas(metrics, folder / "figure2_gammas.svg")
