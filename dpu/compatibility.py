@@ -59,7 +59,7 @@ def check(graph: Graph, board: Board | None = None, fingerprint: int | None = No
     reasons += _cpu_reasons(graph)
     images: list[str] = []
     for subgraph in subgraphs:
-        found = int(subgraph.value("dpu_fingerprint", 0))
+        found = int(subgraph.typed("dpu_fingerprint", "uint64", 0))
         if not accepted or not found or found in accepted.values():
             images += [image for image, value in accepted.items() if image and found in (0, value)]
             continue

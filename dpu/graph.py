@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from dpu.errors import XmodelError
+
 SCALAR_KINDS = ("bool", "int32", "uint32", "int64", "uint64", "float", "double", "string", "bytes")
 VECTOR_KINDS = tuple(f"{kind}_vec" for kind in SCALAR_KINDS)
 MAP_KINDS = tuple(
@@ -42,8 +44,31 @@ class Attr:
             object.__setattr__(self, "value", tuple(self.value))
 
 
+class Attributed:
+    """What has a name and attributes."""
+
+    name: str
+    attrs: dict[str, Attr]
+
+    def value(self, key: str, default: Any = None) -> Any:
+        """The plain value of an attribute of any kind, or `default` where it is absent."""
+        attr = self.attrs.get(key)
+        return default if attr is None else attr.value
+
+    def typed(self, key: str, kind: str, default: Any = None) -> Any:
+        """The plain value of an attribute that must be of one kind, or `default`. Raises XmodelError for another."""
+        attr = self.attrs.get(key)
+        if attr is None:
+            return default
+        if attr.kind != kind:
+            raise XmodelError(
+                f"{self.name!r}: attribute {key!r} is stored as {attr.kind}, expected {kind}. Export the model again."
+            )
+        return attr.value
+
+
 @dataclass(frozen=True)
-class Tensor:
+class Tensor(Attributed):
     """An operator's output: `dtype` is the type and its bits (`xint8`, `float32`), `shape` is NHWC for pictures."""
 
     name: str
@@ -51,14 +76,9 @@ class Tensor:
     dtype: str
     attrs: dict[str, Attr] = field(default_factory=dict)
 
-    def value(self, key: str, default: Any = None) -> Any:
-        """The plain value of an attribute, or `default` where it is absent."""
-        attr = self.attrs.get(key)
-        return default if attr is None else attr.value
-
 
 @dataclass(frozen=True)
-class Op:
+class Op(Attributed):
     """An operator: `inputs` maps an argument's name (`input`, `weights`, `bias`) to the NAMES of operators."""
 
     name: str
@@ -67,29 +87,19 @@ class Op:
     inputs: dict[str, list[str]]
     output: Tensor
 
-    def value(self, key: str, default: Any = None) -> Any:
-        """The plain value of an attribute, or `default` where it is absent."""
-        attr = self.attrs.get(key)
-        return default if attr is None else attr.value
-
     def input_names(self) -> list[str]:
         """Names of all the operators this one reads, argument by argument."""
         return [name for names in self.inputs.values() for name in names]
 
 
 @dataclass(frozen=True)
-class Subgraph:
+class Subgraph(Attributed):
     """A part of the graph: a leaf holds operator names, the others hold children."""
 
     name: str
     op_names: tuple[str, ...] = ()
     attrs: dict[str, Attr] = field(default_factory=dict)
     children: tuple[Subgraph, ...] = ()
-
-    def value(self, key: str, default: Any = None) -> Any:
-        """The plain value of an attribute, or `default` where it is absent."""
-        attr = self.attrs.get(key)
-        return default if attr is None else attr.value
 
     @property
     def device(self) -> str:
@@ -110,7 +120,7 @@ class Subgraph:
 
 
 @dataclass
-class Graph:
+class Graph(Attributed):
     """A whole model. `ops` are in topological order; `op_defs` are the embedded definitions, kept as bytes."""
 
     name: str
@@ -134,8 +144,3 @@ class Graph:
     def subgraphs(self, device: str) -> list[Subgraph]:
         """The root's children on a device (`DPU`, `CPU`, `USER`), in file order."""
         return [child for child in (self.root.children if self.root else ()) if child.device == device.upper()]
-
-    def value(self, key: str, default: Any = None) -> Any:
-        """The plain value of a graph attribute, or `default` where it is absent."""
-        attr = self.attrs.get(key)
-        return default if attr is None else attr.value

@@ -47,8 +47,8 @@ def _layer(op: Op, ops: dict[str, Op]) -> Layer:
             f"operator {op.name!r} ({op.type}): expected tensors [N, H, W, C], found {list(source)} and "
             f"{list(op.output.shape)}. Predict a network of pictures."
         )
-    kernel = op.value("kernel", (1, 1))
-    stride = op.value("stride", (1, 1))
+    kernel = (*op.typed("kernel", "int32_vec", ()), 1, 1)
+    stride = (*op.typed("stride", "int32_vec", ()), 1)
     _, height, width, channels = source
     _, out_height, out_width, out_channels = op.output.shape
     return Layer(

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from dpu.arithmetic import LEAKY_SLOPE, half_up, saturate
+from dpu.arithmetic import FIX_POINT_RANGE, LEAKY_SLOPE, half_up, saturate
 from dpu.errors import UnsupportedModelError, XmodelError
 from dpu.graph import Attr, Graph, Op, Subgraph, Tensor
 from dpu.workload import workload
@@ -27,6 +27,7 @@ RUNNER = {"ref": "libvart-cpu-runner.so", "run": "libvart-dpu-runner.so", "sim":
 
 _ACTIVATIONS = {"relu": "RELU", "leaky-relu": "LEAKYRELU"}
 _KEEPS_GRID = ("maxpool2d", "resize")  # their output is a choice of their input's values
+_UNKNOWN = "its type is not known to this software DPU (a compiler would leave it to the CPU)"
 _ON_DPU = ("conv2d", "add", "eltwise", "concat", *_KEEPS_GRID)
 
 
@@ -70,7 +71,7 @@ class _Lowering:
             elif op.type in _ON_DPU:
                 self._compute(op)
             else:
-                self._refuse(op, "its type is not known to this software DPU (it would be left to the CPU)")
+                self._refuse(op, _UNKNOWN)
         self._downloads()
         if not self.user or not any(leaf.op_names for leaf in self.leaves):
             raise UnsupportedModelError(
@@ -107,9 +108,9 @@ class _Lowering:
         width, signed, mode = fix.value("bit_width"), fix.value("if_signed"), fix.value("round_mode")
         if (width, signed, mode) != (8, True, "DPU_ROUND"):
             self._refuse(fix, f"expected 8 bits, signed, DPU_ROUND; found {width} bits, signed {signed}, {mode}")
-        fix_point = fix.value("fix_point")
-        if not isinstance(fix_point, int):
-            self._refuse(fix, "it has no fix_point")
+        fix_point = fix.typed("fix_point", "int32")
+        if fix_point not in FIX_POINT_RANGE:
+            self._refuse(fix, f"it has fix point {fix_point}, expected one from -32 to 32")
         return _Position(fix_point, fix.output.name)
 
     def _emit(self, op: Op, *constants: Op, skip_code_gen: bool = False) -> Op:
@@ -161,7 +162,7 @@ class _Lowering:
     def _constant(self, const: Op, fix: Op) -> Op:
         position = self._position_of(fix)
         shape = const.output.shape
-        content = const.value("data", b"")
+        content = const.typed("data", "bytes", b"")
         size = 4
         for extent in shape:
             size *= extent
@@ -170,7 +171,8 @@ class _Lowering:
                 f"constant {const.name!r}: expected {size} bytes of float32 for shape {list(shape)}, found "
                 f"{len(content)} bytes of {const.output.dtype}. The file is damaged: export it again."
             )
-        values = np.frombuffer(content, "<f4").astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN in a damaged file
+            values = np.frombuffer(content, "<f4").astype(np.float64)
         if not np.isfinite(values).all():
             raise XmodelError(f"constant {const.name!r} holds NaN or infinity. Quantise the network again.")
         integers = saturate(half_up(values * 2.0**position.fix_point))
@@ -219,8 +221,10 @@ class _Lowering:
                 found.append(self._position_of(reader))
             elif reader.type == "concat" or reader.type in _KEEPS_GRID:
                 found.append(self._downstream(reader))
-            else:
+            elif reader.type in (*_ON_DPU, *_ACTIVATIONS):
                 self._refuse(op, f"it has no fix and is read by {reader.type!r}, which needs a quantised input")
+            else:
+                self._refuse(reader, _UNKNOWN)
         return self._common(op, found)
 
     def _common(self, op: Op, positions: list[_Position]) -> _Position:
@@ -230,7 +234,7 @@ class _Lowering:
 
     def _check_activation(self, op: Op, activation: Op) -> None:
         if activation.type == "leaky-relu":
-            alpha = activation.value("alpha")
+            alpha = activation.typed("alpha", "float")
             if alpha != LEAKY_SLOPE:
                 self._refuse(activation, f"slope {alpha}; the DPU has only 26/256 = {LEAKY_SLOPE}")
             if op.type != "conv2d":

@@ -29,7 +29,7 @@ class _Reader:
         self.subgraph = subgraph
         self.inside = set(subgraph.all_op_names())
         self.order = [op for op in graph.ops if op.name in self.inside]
-        self.registers = subgraph.value("reg_id_to_parameter_value", {})
+        self.registers = subgraph.typed("reg_id_to_parameter_value", "map_string_2_bytes", {})
         self.values: dict[str, Value] = {}
         self.inputs: dict[str, Value] = {}
         self.outer_name = {op.input_names()[0]: op.output.name for op in self.order if op.type == "download"}
@@ -83,7 +83,7 @@ class _Reader:
         return Value(name, tensor.shape, self._fix_point(op))
 
     def _fix_point(self, op: Op) -> int:
-        fix_point = op.output.value("fix_point")
+        fix_point = op.output.typed("fix_point", "int32")
         if fix_point is None or fix_point not in FIX_POINT_RANGE:
             raise self.unsupported(op, f"its tensor has fix point {fix_point}, expected one from -32 to 32")
         return int(fix_point)
@@ -120,7 +120,7 @@ class _Reader:
         size = 1
         for extent in shape:
             size *= extent
-        content = constant.value("data", b"") or self._register(constant, size)
+        content = constant.typed("data", "bytes", b"") or self._register(constant, size)
         if len(content) != size:
             raise XmodelError(
                 f"constant {constant.name!r}: expected {size} bytes for shape {list(shape)}, found {len(content)}. "
@@ -130,21 +130,21 @@ class _Reader:
 
     def _register(self, constant: Op, size: int) -> bytes:
         """The constant's bytes in the compiled parameter block: plain int8 at the tensor's `ddr_addr`."""
-        content = self.registers.get(f"REG_{constant.output.value('reg_id', 0)}", b"")
-        address = constant.output.value("ddr_addr", 0)
+        content = self.registers.get(f"REG_{constant.output.typed('reg_id', 'int32', 0)}", b"")
+        address = constant.output.typed("ddr_addr", "int32", 0)
         return bytes(content[address : address + size]) if address >= 0 else b""
 
     def pair(self, op: Op, key: str, default: tuple[int, int] | None = None) -> tuple[int, int]:
         """A {w, h} attribute as (h, w)."""
-        value = op.value(key, default[::-1] if default else None)
-        if value is None or len(value) != 2 or not all(isinstance(v, int) and 1 <= v <= 256 for v in value):
+        value = op.typed(key, "int32_vec", default[::-1] if default else None)
+        if value is None or len(value) != 2 or not all(1 <= v <= 256 for v in value):
             raise self.unsupported(op, f"attribute {key} is {value}, expected two whole numbers from 1 to 256")
         return value[1], value[0]
 
     def pads(self, op: Op) -> tuple[int, int, int, int]:
         """The {left, right, top, bottom} attribute as (top, bottom, left, right)."""
-        value = op.value("pad", (0, 0, 0, 0))
-        if len(value) != 4 or not all(isinstance(v, int) and 0 <= v <= 255 for v in value):
+        value = op.typed("pad", "int32_vec", (0, 0, 0, 0))
+        if len(value) != 4 or not all(0 <= v <= 255 for v in value):
             raise self.unsupported(op, f"attribute pad is {value}, expected four whole numbers from 0 to 255")
         return value[2], value[3], value[0], value[1]
 
@@ -155,7 +155,7 @@ class _Reader:
 
     def activation(self, op: Op, allowed: tuple[Activation, ...]) -> Activation:
         """The fused activation; LEAKYRELU means slope 26/256."""
-        value = op.value("nonlinear", "") or "NONE"
+        value = op.typed("nonlinear", "string", "") or "NONE"
         for name in allowed:
             if value == name:
                 return name
@@ -168,13 +168,16 @@ def _convolution(reader: _Reader, op: Op) -> Convolution:
         raise reader.unsupported(op, "its weights must be one int8 constant of shape (O, kh, kw, I)")
     source = reader.input(op)
     kernel_hw = reader.pair(op, "kernel")
-    if op.value("group", 1) != 1 or weights[0].shape[1:] != (*kernel_hw, source.shape[3]):
+    if op.typed("group", "int32", 1) != 1 or weights[0].shape[1:] != (*kernel_hw, source.shape[3]):
         raise reader.unsupported(
             op,
-            f"weights {list(weights[0].shape)} with kernel {list(kernel_hw)} and group {op.value('group', 1)} "
+            f"weights {list(weights[0].shape)} with kernel {list(kernel_hw)} and group {op.typed('group', 'int32', 1)} "
             f"do not fit {source.shape[3]} input channels (the DPU has no grouped convolution)",
         )
-    if op.value("pad_mode", "FLOOR") != "FLOOR":
+    if op.typed("pad_mode", "string", "FLOOR") not in (
+        "FLOOR",
+        "VALID",
+    ):  # VALID: pads are 0; the shape check holds both
         raise reader.unsupported(op, f"pad_mode {op.value('pad_mode')!r} is not known to this software DPU")
     bias = reader.constant(op, "bias")
     if bias is not None and bias[0].shape != (weights[0].shape[0],):
@@ -197,7 +200,7 @@ def _convolution(reader: _Reader, op: Op) -> Convolution:
 
 
 def _pool(reader: _Reader, op: Op) -> MaxPool:
-    if op.value("type") != "MAX":
+    if op.typed("type", "string") != "MAX":
         raise reader.unsupported(op, f"pooling of type {op.value('type')!r} is not known to this software DPU")
     kernel_hw, pad_tblr = reader.pair(op, "kernel"), reader.pads(op)
     if max(pad_tblr[:2]) >= kernel_hw[0] or max(pad_tblr[2:]) >= kernel_hw[1]:
@@ -206,7 +209,7 @@ def _pool(reader: _Reader, op: Op) -> MaxPool:
 
 
 def _add(reader: _Reader, op: Op) -> Add:
-    if op.value("type", "ADD") != "ADD":
+    if op.typed("type", "string", "ADD") != "ADD":
         raise reader.unsupported(op, f"element-wise {op.value('type')!r} is not known to this software DPU")
     inputs = reader.inputs_of(op)
     if len({value.shape for value in inputs}) != 1:
@@ -215,15 +218,15 @@ def _add(reader: _Reader, op: Op) -> Add:
 
 
 def _concat(reader: _Reader, op: Op) -> Concat:
-    axis = op.value("axis", 3)
+    axis = op.typed("axis", "int32", 3)
     if axis not in (1, 2, 3):
         raise reader.unsupported(op, f"axis {axis} is not one of 1, 2, 3")
     return Concat(reader.output(op), reader.inputs_of(op), axis)
 
 
 def _upsample(reader: _Reader, op: Op) -> Upsample:
-    scale = op.value("scale", ())
-    plain = op.value("mode") == "NEAREST" and not op.value("align_corners", False)
+    scale = op.typed("scale", "float_vec", ())
+    plain = op.typed("mode", "string") == "NEAREST" and not op.value("align_corners", False)
     plain = plain and not op.value("half_pixel_centers", False) and not op.inputs.get("size")
     if not plain or len(scale) != 2 or not all(1 <= factor <= 64 and factor == int(factor) for factor in scale):
         raise reader.unsupported(op, "only nearest-neighbour upsampling by whole factors is known to this software DPU")

@@ -49,12 +49,12 @@ def hexadecimal(fingerprint: int) -> str | None:
 
 def dpu_fingerprint(graph: Graph) -> int:
     """The first DPU subgraph's fingerprint, 0 where none has one."""
-    return next((f for part in graph.subgraphs("DPU") if (f := int(part.value("dpu_fingerprint", 0)))), 0)
+    return next((f for part in graph.subgraphs("DPU") if (f := int(part.typed("dpu_fingerprint", "uint64", 0)))), 0)
 
 
 def vitis_ai_version(graph: Graph) -> str | None:
     """The Vitis AI release whose compiler wrote the file (`2.5`), from its libraries; None where no compiler did."""
-    libraries = graph.value("libs_info", {})
+    libraries = graph.typed("libs_info", "map_string_2_string", {})
     versions = [tuple(map(int, found)) for key in libraries for found in re.findall(r"\.(\d+)\.(\d+)\.(\d+)", key)]
     if not versions:
         return None
@@ -104,8 +104,8 @@ def _subgraph(graph: Graph, subgraph: Subgraph) -> dict[str, Any]:
     return {
         "name": subgraph.name,
         "device": subgraph.device or None,
-        "fingerprint": hexadecimal(int(subgraph.value("dpu_fingerprint", 0))),
-        "workload": subgraph.value("workload"),
+        "fingerprint": hexadecimal(int(subgraph.typed("dpu_fingerprint", "uint64", 0))),
+        "workload": subgraph.typed("workload", "uint64"),
         "ops": dict(sorted(counts.items())),
         "inputs": [_tensor(op) for op in entering],
         "outputs": [_tensor(op) for op in leaving],

@@ -19,7 +19,7 @@ def workload(op: Op, input_shape: tuple[int, ...]) -> tuple[int, int]:
     if op.type not in ("conv2d-fix", "pool-fix", "eltwise-fix") or len(op.output.shape) != 4:
         return 0, 0
     _, height, width, channels = op.output.shape
-    kernel_w, kernel_h = op.value("kernel", (1, 1))
+    kernel_w, kernel_h = (*op.typed("kernel", "int32_vec", ()), 1, 1)[:2]
     plain = height * width * channels
     if op.type == "pool-fix":
         return plain * kernel_w * kernel_h, _up(height, 4) * width * _up(channels, 16) * kernel_w * kernel_h

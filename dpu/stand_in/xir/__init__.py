@@ -6,6 +6,7 @@ What aborts the real process (a glog FATAL) raises here. Building graphs (`creat
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from pathlib import Path
@@ -18,7 +19,6 @@ except ImportError:
     # parent goes to the END of the path, so that nothing of the user's is hidden by what lies beside it.
     sys.path.append(str(Path(__file__).resolve().parents[3]))
 
-import numpy as np
 
 from dpu import graph as dpu_graph
 from dpu import xmodel
@@ -74,7 +74,7 @@ class Tensor(_Attributes):
         return self._tensor.dtype
 
     def get_element_num(self) -> int:
-        return int(np.prod(self._tensor.shape, dtype=np.int64))
+        return math.prod(self._tensor.shape)
 
     def get_data_size(self) -> int:
         bits = int("".join(c for c in self._tensor.dtype if c.isdigit()))
