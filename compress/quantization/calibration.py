@@ -99,15 +99,15 @@ class Calibration:
     def _rounded(self, node: Node, x: Tensor) -> Tensor:
         if not self.plan.has_fix_point(node):
             return x
-        if not bool(torch.isfinite(x).all()):
+        history = self.history[node.index]
+        try:
+            history.append(capped(find_fix_point(x, SCOPE_INPUT if node.kind == "input" else SCOPE_TENSOR)))
+        except ValueError as error:
             what = "the input" if node.kind == "input" else f"the output of layer {node.layer}"
             raise InputError(
-                f"calibration: expected finite numbers, found infinity or NaN in {what}. "
+                f"calibration: expected finite numbers, found {error} in {what}. "
                 "Check the images, and whether the training of these weights diverged."
-            )
-        scope = SCOPE_INPUT if node.kind == "input" else SCOPE_TENSOR
-        history = self.history[node.index]
-        history.append(capped(find_fix_point(x, half_up, scope)))
+            ) from error
         return fake_quantize(x, mode(history), half_up)
 
 
@@ -117,4 +117,4 @@ def convolve(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
 
 
 def _fix_point(parameter: Tensor) -> int:
-    return capped(find_fix_point(parameter, half_away))
+    return capped(find_fix_point(parameter))

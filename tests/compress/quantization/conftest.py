@@ -152,12 +152,12 @@ def case(request: pytest.FixtureRequest, shared_data: Path) -> Case:
     layers = [i for i, section in enumerate(network.cfg.layers) if section.type == "convolutional"]
     layer_of = dict(zip(prefixes, layers, strict=True))
     for prefix, layer in layer_of.items():
-        module = network.layers[layer]
-        if prefix.startswith("head"):
-            _load(module.conv, golden, prefix, ("weight", "bias"))
-        else:
-            _load(module.conv, golden, f"{prefix}.conv", ("weight",))
-            _load(module.bn, golden, f"{prefix}.bn", ("weight", "bias", "running_mean", "running_var"))
+        parts = {"conv": ("weight", "bias")}
+        if not prefix.startswith("head"):
+            parts = {"conv": ("weight",), "bn": ("weight", "bias", "running_mean", "running_var")}
+        for part, names in parts.items():
+            source = prefix if prefix.startswith("head") else f"{prefix}.{part}"
+            _load(network.get_submodule(f"layers.{layer}.{part}"), golden, source, names)
     batches = [torch.from_numpy(golden[f"calib/{index}"]) for index in range(5)]
     return Case(
         request.param, network, batches, bias_correction, layer_of, golden, folder / f"{request.param}.int.xmodel"

@@ -69,7 +69,9 @@ def test_images_are_rgb_in_name_order(tmp_path: Path) -> None:
     for name, bgr in (("b.png", (255, 0, 51)), ("a.png", (0, 102, 0))):
         cv2.imwrite(str(tmp_path / name), np.full((4, 4, 3), bgr, np.uint8))
     (batch,) = CalibrationImages(tmp_path, (4, 4), 8)
-    np.testing.assert_array_equal(batch[:, :, 0, 0], np.float32([[0, 102, 0], [51, 0, 255]]) / np.float32(255))
+    np.testing.assert_array_equal(
+        batch[:, :, 0, 0], np.array([[0, 102, 0], [51, 0, 255]], np.float32) / np.float32(255)
+    )
 
 
 def test_reference_case_by_command_alone(shared_data: Path, tmp_path: Path) -> None:

@@ -48,8 +48,8 @@ def test_ranges_meet(cfg_texts: dict[str, str], make_network: Callable[..., Dark
     """After it, a channel is as large going out of the first layer as going into the second (biases being small)."""
     network = make_network(cfg_texts["tiny_yolo"].replace("=leaky", "=relu"), seed=2)
     for layer in (2, 3):
-        torch.nn.init.zeros_(network.layers[layer].bn.bias)
-        network.layers[layer].bn.running_mean.zero_()
+        torch.nn.init.zeros_(network.get_parameter(f"layers.{layer}.bn.bias"))
+        network.get_buffer(f"layers.{layer}.bn.running_mean").zero_()
     plan = planned(network)
     after = equalize(plan, float_parameters(plan, network))
     first, second = (plan.by_layer[layer].index for layer in (2, 3))

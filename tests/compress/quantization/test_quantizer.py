@@ -117,7 +117,7 @@ def test_sums_beyond_float32_stay_exact(make_network: Callable[..., DarknetNetwo
         "[yolo]\nmask=0\nanchors=10,14\nclasses=1\nnum=1\n"
     )
     network = make_network(text, seed=6)
-    torch.nn.init.uniform_(network.layers[1].conv.weight, -0.1, 0.1)
+    torch.nn.init.uniform_(network.get_parameter("layers.1.conv.weight"), -0.1, 0.1)
     quantized = quantize(network, [torch.rand(1, 3, 8, 8)])
     tensors = quantized.forward_int8(torch.rand(1, 3, 8, 8))
     last, fixed = quantized.convolutions[1], quantized.fix_points
@@ -144,6 +144,6 @@ def test_nan_image_is_an_error(cfg_texts: dict[str, str], make_network: Callable
 def test_nan_weights_are_an_error(cfg_texts: dict[str, str], make_network: Callable[..., DarknetNetwork]) -> None:
     """Weights that are not finite are named with their layer."""
     network = make_network(cfg_texts["spp"], seed=1)
-    network.layers[1].bn.weight.data[3] = torch.nan
+    network.get_parameter("layers.1.bn.weight").data[3] = torch.nan
     with pytest.raises(InputError, match="layer 1 "):
         quantize(network, [torch.rand(1, 3, 32, 32)])

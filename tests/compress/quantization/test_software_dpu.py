@@ -50,7 +50,7 @@ def test_random_networks_over_20_images(
     network = make_network(cfg_texts[name], seed=11)
     images = torch.rand(20, 3, *network.cfg.input_hw, generator=torch.Generator().manual_seed(1))
     images[1::2] = torch.nn.functional.avg_pool2d(images[1::2], 5, 1, 2)  # half of them smooth
-    quantized = quantize(network, images.split(4))
+    quantized = quantize(network, torch.split(images, 4))
     assert_equal_everywhere(quantized, images, tmp_path / "random_int.xmodel", engine)
 
 
