@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from board_app.core.bundle import Bundle
 from board_app.frames import Result, Source
 from board_app.metrics import Metrics
 
+NEWEST = 300  # frames over which the page shows times: the last 10 s at 30 fps
 SILENT_S = 10.0  # a live source that gives nothing for so long is ill
 
 
@@ -28,6 +30,7 @@ class Health:
         self._bundle: Optional[Bundle] = None
         self._source: Optional[Source] = None
         self._latest: Optional[Result] = None
+        self._last_found: Optional[Result] = None
 
     def enter(self, phase: str) -> None:
         """What is being done before the first frame, such as `the model is being loaded`."""
@@ -43,6 +46,8 @@ class Health:
         """Take the latest result; the health is a sink of the pipeline."""
         with self._lock:
             self._latest = result
+            if len(result.detections):
+                self._last_found = result
 
     def close(self) -> None:
         """No more results come; the last one stays to be shown."""
@@ -79,27 +84,32 @@ class Health:
             return document
 
     def state(self) -> Dict[str, Any]:
-        """The document of /api/state: /healthz, times, and the latest detections by name."""
+        """The document of /api/state: /healthz, times, the latest frame, and the latest that had detections."""
         document = self.healthz()
-        document.update(self.metrics.times())
+        document.update(self.metrics.times(NEWEST))
         classes, labels = self.names()
         document["classes"] = [{"name": name, "label": label} for name, label in zip(classes, labels)]
-        result = self.latest()
-        document["frame"] = None
-        if result is not None:
-            found = result.detections
-            document["frame"] = {
-                "index": result.frame.index,
-                "name": result.frame.name,
-                "t_utc": result.frame.t_utc,
-                "size_hw": list(result.frame.image_bgr.shape[:2]),
-                "detections": [
-                    {
-                        "class_id": int(found.class_id[i]),
-                        "confidence": round(float(found.confidence[i]), 4),
-                        "box_xyxy": [round(float(v), 1) for v in found.boxes_xyxy[i]],
-                    }
-                    for i in range(len(found))
-                ],
-            }
+        with self._lock:
+            frame, found = self._latest, self._last_found
+        document["frame"] = None if frame is None else _described(frame)
+        document["last_found"] = None if found is None else _described(found)
         return document
+
+
+def _described(result: Result) -> Dict[str, Any]:
+    frame, found = result.frame, result.detections
+    return {
+        "index": frame.index,
+        "name": frame.name,
+        "t_utc": frame.t_utc,
+        "age_s": round((time.monotonic_ns() - frame.t_monotonic_ns) / 1e9, 2),
+        "size_hw": list(frame.image_bgr.shape[:2]),
+        "detections": [
+            {
+                "class_id": int(found.class_id[i]),
+                "confidence": round(float(found.confidence[i]), 4),
+                "box_xyxy": [round(float(v), 1) for v in found.boxes_xyxy[i]],
+            }
+            for i in range(len(found))
+        ],
+    }

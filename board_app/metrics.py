@@ -108,8 +108,8 @@ class Metrics:
                 "fps": round((len(times) - 1) / span_ns * 1e9, 2) if span_ns > 0 else 0.0,
             }
 
-    def times(self) -> Dict[str, Any]:
-        """`latency_ms` and `stages_ms`, p50 and p99 over the newest samples, and `dpu_bound_fps`.
+    def times(self, newest: int = KEPT_SAMPLES) -> Dict[str, Any]:
+        """`latency_ms` and `stages_ms`, p50 and p99 over so many of the newest frames, and `dpu_bound_fps`.
 
         `dpu_bound_fps` is what the DPU stage alone would allow: runner threads / mean time of one run. The time of
         a run contains the wait for a free core, so with more threads than cores it is right once the DPU is the
@@ -117,8 +117,8 @@ class Metrics:
         """
         with self._lock:
             mean_ms = self._dpu_ms_sum / self._frames_done if self._frames_done else 0.0
-            latency = list(self._latency)
-            stages = {stage: list(samples) for stage, samples in self._stages.items()}
+            latency = list(self._latency)[-newest:]
+            stages = {stage: list(samples)[-newest:] for stage, samples in self._stages.items()}
         return {
             "dpu_bound_fps": round(1000 * self.threads / mean_ms, 2) if mean_ms > 0 else 0.0,
             "latency_ms": percentiles(latency),

@@ -3,7 +3,9 @@
     source thread --capture--> preprocess --prepared--> runner 0..N-1 --raw--> postprocess --results--> sinks
 
 Each arrow is a bounded queue. Only `capture` may drop (live sources: DROP_OLDEST); the others block, so
-a frame that was taken up is finished, and the order of the results is the order of capture.
+a frame that was taken up is finished, and the order of the results is the order of capture. At most two
+frames more than there are runners are under way between capture and result: whichever stage is the slow one,
+the waiting is done in `capture`, where old frames go first, and results stay young.
 """
 
 from __future__ import annotations
@@ -92,7 +94,9 @@ class Pipeline:
         self._prepared: BoundedQueue[_Prepared] = BoundedQueue(len(runs))
         self._raw: BoundedQueue[_Raw] = BoundedQueue(len(runs))
         self._results: BoundedQueue[Result] = BoundedQueue(2)
+        self._slots = threading.Semaphore(len(runs) + 2)
         self._stop = threading.Event()
+        self._abandoned = threading.Event()
         self._failure: Optional[Tuple[str, BaseException]] = None
         self._lock = threading.Lock()
         self._runners_left = len(runs)
@@ -111,14 +115,15 @@ class Pipeline:
                     if self._failure is None:
                         self._failure = (name, error)
                 self._stop.set()
-                for queue in self._queues:
-                    queue.abort()
+                self._abandon()
 
         return threading.Thread(target=top, name=name, daemon=True)
 
-    @property
-    def _queues(self) -> Tuple[BoundedQueue[Any], ...]:
-        return self._capture, self._prepared, self._raw, self._results
+    def _abandon(self) -> None:
+        """Let every stage end at once, with what it holds."""
+        self._abandoned.set()
+        for queue in (self._capture, self._prepared, self._raw, self._results):
+            queue.abort()
 
     def _capture_frames(self) -> None:
         try:
@@ -139,13 +144,20 @@ class Pipeline:
     def _preprocess(self) -> None:
         spec = self._detector.spec
         try:
+            self._take_slot()  # before the frame, so that the frame taken then is the newest
             for sequence, frame in enumerate(self._capture):
                 start_ns = time.perf_counter_ns()
                 picture, transform = self._detector.preprocess(frame.image_bgr)
                 pixels = quantise_pixels(picture, spec.input_fix_point, spec.pixel_scale)
                 self._prepared.put(_Prepared(sequence, frame, pixels, transform, _ms_since(start_ns)))
+                self._take_slot()
         finally:
             self._prepared.close()
+
+    def _take_slot(self) -> None:
+        while not self._slots.acquire(timeout=0.1):
+            if self._abandoned.is_set():
+                raise QueueClosedError
 
     def _run_network(self, run: Run) -> None:
         try:
@@ -167,7 +179,9 @@ class Pipeline:
             for raw in self._raw:
                 waiting[raw.prepared.sequence] = raw
                 while due in waiting:
-                    self._results.put(self._finish(waiting.pop(due)))
+                    result = self._finish(waiting.pop(due))
+                    self._slots.release()
+                    self._results.put(result)
                     due += 1
         finally:
             self._results.close()
@@ -225,5 +239,4 @@ class Pipeline:
             _log.warning(
                 "these stages did not end within %.0f s and are left behind: %s", END_TIMEOUT_S, ", ".join(late)
             )
-            for queue in self._queues:
-                queue.abort()
+            self._abandon()

@@ -20,9 +20,18 @@ function health(kind, text) {
   say("health", text);
 }
 
+function ago(seconds) {
+  if (seconds < 90) return Math.round(seconds) + " s ago";
+  return seconds < 5400 ? Math.round(seconds / 60) + " min ago" : Math.round(seconds / 3600) + " h ago";
+}
+
 function showDetections(state) {
   const list = at("detections");
-  const found = state.frame ? state.frame.detections : [];
+  const now = state.frame && state.frame.detections.length > 0;
+  const shown = now ? state.frame : state.last_found;
+  const found = shown ? shown.detections : [];
+  say("when", now || !shown ? "In this picture" : "Last found, " + ago(shown.age_s));
+  list.classList.toggle("past", !now);
   const items = found.slice(0, 12).map((one) => {
     const known = state.classes[one.class_id];
     const item = make("li");
@@ -33,7 +42,7 @@ function showDetections(state) {
     item.append(dot, name, make("span", "share", Math.round(100 * one.confidence) + " %"));
     return item;
   });
-  if (!items.length) items.push(make("li", "none", "nothing found"));
+  if (!items.length) items.push(make("li", "none", "nothing found yet"));
   if (found.length > items.length) items.push(make("li", "none", "and " + (found.length - items.length) + " more"));
   list.replaceChildren(...items);
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -46,6 +47,8 @@ class PageServer(ThreadingHTTPServer):
         self.snapshots = Snapshots(health)
         self.streams = threading.BoundedSemaphore(_MOST_STREAMS)
         self.ended = threading.Event()
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
         super().__init__(address, _Handler)
         self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="web", daemon=True)
 
@@ -54,7 +57,8 @@ class PageServer(ThreadingHTTPServer):
         """Where to look."""
         host, port = self.server_address[:2]
         shown = host.decode() if isinstance(host, (bytes, bytearray)) else str(host)
-        return f"http://{'127.0.0.1' if shown in ('', '0.0.0.0') else shown}:{port}/"  # noqa: S104
+        shown = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(shown, shown)  # noqa: S104
+        return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
 
     def start(self) -> None:
         """Serve from a thread of its own."""
@@ -154,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer the requests of one connection; one that breaks off is no error."""
         try:
             super().handle()
-        except (ConnectionError, TimeoutError):
+        except (ConnectionError, socket.timeout):
             _log.debug("a watcher went away")
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -51,9 +52,10 @@ def get(server: PageServer, path: str, method: str = "GET") -> tuple[int, dict[s
     return answer.status, dict(answer.getheaders()), body
 
 
-def finish_frame(health: Health, index: int = 0) -> None:
+def finish_frame(health: Health, index: int = 0, empty: bool = False) -> None:
     image = np.full((48, 64, 3), 90, np.uint8)
     found = Detections(np.array([[8, 8, 40, 40]], np.float32), np.array([0.75], np.float32), np.array([1], np.int32))
+    found = Detections.empty() if empty else found
     result = Result(Frame(image, index), found, StageTimes(1, 2, 3, 6))
     health.metrics.frame_in(result.frame.t_monotonic_ns)
     health.write(result)
@@ -91,6 +93,16 @@ def test_after_the_first_frame(server: PageServer, health: Health, tmp_path: Pat
     image = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None and image.shape == (48, 64, 3)
     assert np.abs(image[39, 20].astype(int) - CLASS_COLOURS_BGR[1]).max() < 60
+
+
+def test_what_was_found_last_stays_known(health: Health) -> None:
+    """When the newest frame shows nothing, the latest detections are still there, with their age."""
+    finish_frame(health, 1)
+    finish_frame(health, 2, empty=True)
+    state = health.state()
+    assert state["frame"]["index"] == 2 and state["frame"]["detections"] == []
+    assert state["last_found"]["index"] == 1 and len(state["last_found"]["detections"]) == 1
+    assert 0 <= state["last_found"]["age_s"] < 5
 
 
 def test_a_silent_live_source_is_unhealthy(health: Health, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +216,15 @@ def test_a_taken_port(server: PageServer, health: Health) -> None:
     other = start_server(address, health, fall_back=True)
     assert other.server_address[1] not in (0, address[1])
     other.stop()
+
+
+def test_ipv6(health: Health) -> None:
+    """The page can be on an IPv6 address, and its URL is written as browsers want it."""
+    if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
+        pytest.skip("needs IPv6 here")
+    server = start_server(("::1", 0), health, fall_back=False)
+    assert server.url == f"http://[::1]:{server.server_address[1]}/"
+    server.stop()
 
 
 @pytest.mark.parametrize(
