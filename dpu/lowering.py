@@ -287,10 +287,11 @@ class _Lowering:
         return self._emit(Op(op.name, kind, attrs, inputs, tensor), *constants)
 
     def _downloads(self) -> None:
-        """Give every integer tensor that nothing reads its way out, in graph order."""
+        """Give every integer tensor that nothing reads, or that the graph returns, its way out, in graph order."""
+        returned = {self.lowered[n].name for n in self.graph.typed("return_ops", "string_vec", ()) if n in self.lowered}
         read = {name for op in self.result.values() for name in op.input_names()}
         for op in list(self.result.values()):
-            if op.name in read or op.type in ("const-fix", "data-fix", "upload"):
+            if (op.name in read and op.name not in returned) or op.type in ("const-fix", "data-fix", "upload"):
                 continue
             outer = op.output
             self.result[op.name] = replace(op, output=replace(outer, name=f"{outer.name}_download_0"))

@@ -21,6 +21,7 @@ from dpu.exactness import plan
 from dpu.program import Add, Concat, Convolution, MaxPool, Program, Step, Value
 
 _OPSET, _IR_VERSION = 17, 8
+_LARGE = 1024  # elements from which a constant is handed over apart from the model
 
 
 class OnnxEngine:
@@ -52,20 +53,26 @@ class OnnxEngine:
         with self._lock:
             if names not in self._sessions:
                 values = self._program.values()
-                model = model_of(self._program, [values[name] for name in names])
+                model, large = model_of(self._program, [values[name] for name in names])
                 options = onnxruntime.SessionOptions()
                 options.intra_op_num_threads = self._threads
                 options.inter_op_num_threads = 1
                 options.log_severity_level = 3
+                as_values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in large.values()]
+                options.add_external_initializers(list(large), as_values)
                 self._sessions[names] = onnxruntime.InferenceSession(
                     model.SerializeToString(), options, providers=["CPUExecutionProvider"]
                 )
             return self._sessions[names]
 
 
-def model_of(program: Program, wanted: list[Value]) -> onnx.ModelProto:
-    """The ONNX model of a program that gives the wanted values as int8 NHWC, named `out:NAME`."""
-    return _Builder(program).build(wanted)
+def model_of(program: Program, wanted: list[Value]) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """The ONNX model of a program that gives the wanted values as int8 NHWC, named `out:NAME`.
+
+    Large weights stand beside it by name, as external initializers: a model of 250 MB would be copied several times.
+    """
+    builder = _Builder(program)
+    return builder.build(wanted), builder.large
 
 
 class _Builder:
@@ -73,6 +80,7 @@ class _Builder:
         self.program = program
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[TensorProto] = []
+        self.large: dict[str, np.ndarray] = {}
         self.scalars: dict[tuple[float, bool], str] = {}
         self.held: dict[str, str] = {}  # program value -> ONNX tensor, float32 NCHW
 
@@ -101,7 +109,15 @@ class _Builder:
 
     def constant(self, array: np.ndarray) -> str:
         name = f"c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        array = np.ascontiguousarray(array)
+        if array.size < _LARGE:
+            self.constants.append(numpy_helper.from_array(array, name))
+            return name
+        self.large[name] = array
+        outside = TensorProto(name=name, dims=array.shape, data_type=helper.np_dtype_to_tensor_dtype(array.dtype))
+        outside.data_location = TensorProto.EXTERNAL
+        outside.external_data.add(key="location", value=name)
+        self.constants.append(outside)
         return name
 
     def scalar(self, value: float, double: bool = False) -> str:

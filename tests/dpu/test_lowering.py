@@ -113,6 +113,19 @@ def test_what_the_dpu_lacks_is_refused_by_name(spoil: Callable[[Graph], None], m
         Executor(graph)
 
 
+def test_a_returned_tensor_is_an_output_even_where_it_is_read() -> None:
+    """`return_ops` of the quantiser adds outputs that later operators read too."""
+    graph = small_net().graph()
+    graph.attrs["return_ops"] = Attr("string_vec", ("c2_act_fix", "head_fix"))
+    executor = Executor(graph)
+    assert [value.name for value in executor.outputs] == ["c2_act_fix", "head_fix"]
+    x = {"x_fix": np.random.default_rng(0).integers(-128, 128, (1, 8, 8, 3), dtype=np.int8)}
+    expected = Executor(small_net().graph(), engine="numpy").run(x, "all")
+    for name, array in executor.run(x).items():
+        assert np.array_equal(array, expected[name])
+    assert set(executor.tensors()) == set(expected)
+
+
 def test_an_unquantised_output_is_refused() -> None:
     """A head without a fix has no position; it is not guessed."""
     net = QuantisedGraph()
