@@ -55,10 +55,10 @@ def ratio(network: dict[str, Any], stage: str, constants: Constants) -> float:
     """Published time / predicted time."""
     forecast = predicted(network, constants)
     if stage == "one core":
-        return 1000.0 / network["kv260_fps_multi_thread"] / forecast.dpu_ms
+        return 1000.0 / float(network["kv260_fps_multi_thread"]) / forecast.dpu_ms
     if stage == "two cores":
         return forecast.fps_all_cores / float(network["zcu104_fps_multi_thread"])
-    return 1000.0 / network["zcu104_fps_1_thread"] / forecast.end_to_end_ms_one_thread
+    return 1000.0 / float(network["zcu104_fps_1_thread"]) / forecast.end_to_end_ms_one_thread
 
 
 def usable(networks: Sequence[dict[str, Any]], stage: str) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ def test_every_attribute_kind_survives(kind: str) -> None:
 @pytest.mark.parametrize("kind", sorted(kind for kind in ATTR_KINDS if "_" in kind or kind == "bytes"))
 def test_empty_values_survive(kind: str) -> None:
     """An empty vector, map or byte string is written as such, not dropped."""
-    empty = {} if kind.startswith("map_") else b"" if kind == "bytes" else ()
+    empty: object = {} if kind.startswith("map_") else b"" if kind == "bytes" else ()
     graph = small_graph({"empty": Attr(kind, empty)})
     assert xmodel.loads(xmodel.dumps(graph)) == graph
 
