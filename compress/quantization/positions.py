@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,7 +79,7 @@ def find_fix_point(x: Tensor, scope: int = SCOPE_TENSOR) -> int:
     if step.item() <= torch.finfo(torch.float32).tiny:
         first = FIX_POINT_OF_ZEROS
     else:
-        first = math.floor(torch.log2(1 / step).item())
+        first = math.floor(np.float32(math.log2((1 / step).item())))
     chunks = torch.split(x.reshape(-1), CHUNK)
     best, least = first, math.inf
     for fix_point in range(first, first + scope if scope > 1 else first):

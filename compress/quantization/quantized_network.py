@@ -18,6 +18,8 @@ from compress.quantization.simulation import apply_activation, pool_or_join, run
 
 EXACT_FLOAT32 = 1 << 24  # integers up to here, and their sums on the way, are exact in float32
 
+_CFG_TYPES = {"conv": "convolutional", "add": "shortcut", "concat": "route"}
+
 
 @dataclass(frozen=True)
 class QuantizedConvolution:
@@ -104,7 +106,7 @@ class QuantizedNetwork(nn.Module):
             output = self._compute(node, inputs)
             if self.plan.has_fix_point(node):
                 integers = output * 2.0 ** self.fix_points.outputs[node.index]
-                tensors[node.tensor] = integers.to(torch.int8).permute(0, 2, 3, 1).contiguous().numpy()
+                tensors[node.tensor] = integers.to(torch.int8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
             return output
 
         run_plan(self.plan, x, compute)
@@ -114,7 +116,10 @@ class QuantizedNetwork(nn.Module):
         """Every fix point by cfg layer, ready for JSON; `node` is nndct's name without the network's."""
         layers = {}
         for node in self.plan.nodes[1:]:
-            entry: dict[str, Any] = {"type": node.kind, "output": self.fix_points.outputs.get(node.index)}
+            entry: dict[str, Any] = {
+                "type": _CFG_TYPES.get(node.kind, node.kind),
+                "output": self.fix_points.outputs.get(node.index),
+            }
             if node.kind == "conv":
                 entry["weight"] = self.fix_points.weights[node.index]
                 entry["bias"] = self.fix_points.biases[node.index]

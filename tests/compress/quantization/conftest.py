@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,13 @@ from compress.quantization.quantized_network import QuantizedNetwork
 from compress.quantization.quantizer import quantize
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
     """Networks this small are slower on several threads, and much slower beside other programs."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def conv(filters: int, size: int, stride: int = 1, activation: str = "leaky", bn: int = 1) -> str:
@@ -152,7 +155,7 @@ def case(request: pytest.FixtureRequest, shared_data: Path) -> Case:
     layers = [i for i, section in enumerate(network.cfg.layers) if section.type == "convolutional"]
     layer_of = dict(zip(prefixes, layers, strict=True))
     for prefix, layer in layer_of.items():
-        parts = {"conv": ("weight", "bias")}
+        parts: dict[str, tuple[str, ...]] = {"conv": ("weight", "bias")}
         if not prefix.startswith("head"):
             parts = {"conv": ("weight",), "bn": ("weight", "bias", "running_mean", "running_var")}
         for part, names in parts.items():

@@ -13,9 +13,12 @@ import torch
 from board_app.core.errors import InputError
 from compress.darknet.model_files import load_model
 from compress.darknet.network import DarknetNetwork
-from compress.quantization import quantize
+from compress.quantization import quantize, to_xmodel
 from compress.quantization.calibration_images import CalibrationImages
+from compress.quantization.plan import plan_of
 from compress.quantization.quantized_network import QuantizedNetwork
+from compress.quantization.quantizer import float_parameters
+from dpu.executor import Executor
 
 
 def test_parameters_equal_nndct(case) -> None:  # type: ignore[no-untyped-def]
@@ -30,6 +33,16 @@ def test_parameters_equal_nndct(case) -> None:  # type: ignore[no-untyped-def]
             name = f"{prefix}.{kind}" if prefix.startswith("head") else f"{prefix}.conv.{kind}"
             assert fix_point == case.golden[f"pos/param/{name}"][1], name
             np.testing.assert_array_equal(integers, case.golden[f"int8p/{name}"], err_msg=name)
+
+
+def test_float_parameters_equal_nndct(case) -> None:  # type: ignore[no-untyped-def]
+    """Folding the batch normalisation gives nndct's floats, bit for bit."""
+    plan = plan_of(case.network.cfg, tuple(head.layer for head in case.network.heads))
+    ours = float_parameters(plan, case.network)
+    for prefix, layer in case.layer_of.items():
+        name = prefix if prefix.startswith("head") else f"{prefix}.conv"
+        for kind, values in zip(("weight", "bias"), ours[plan.by_layer[layer].index], strict=True):
+            np.testing.assert_array_equal(values.numpy(), case.golden[f"fused/{name}.{kind}"], err_msg=name)
 
 
 def test_activations_equal_nndct(case) -> None:  # type: ignore[no-untyped-def]
@@ -127,6 +140,19 @@ def test_sums_beyond_float32_stay_exact(make_network: Callable[..., DarknetNetwo
     exact = sums * 2.0**-at_sum + last.bias * 2.0**-last.bias_fix_point
     expected = np.clip(np.floor(exact * 2.0 ** fixed.outputs[2] + 0.5), -128, 127)
     np.testing.assert_array_equal(tensors["conv1_fix"], expected)
+    found = Executor(to_xmodel(quantized)).run({"input_0_fix": tensors["input_0_fix"]})
+    np.testing.assert_array_equal(found["conv1_fix"], expected)
+
+
+def test_foreign_slope_is_announced(
+    cfg_texts: dict[str, str], make_network: Callable[..., DarknetNetwork], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A slope that the DPU lacks is replaced with a warning; its own slope needs none."""
+    batch = torch.rand(1, 3, 32, 32)
+    quantize(make_network(cfg_texts["spp"].replace("[net]", "[net]\nleaky_slope=0.1015625"), seed=1), [batch])
+    assert not [record for record in caplog.records if "slope" in record.message]
+    quantize(make_network(cfg_texts["spp"], seed=1), [batch])
+    assert "0.1 becomes 26/256" in caplog.text
 
 
 def test_no_batches_is_an_error(cfg_texts: dict[str, str], make_network: Callable[..., DarknetNetwork]) -> None:
