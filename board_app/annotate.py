@@ -62,7 +62,9 @@ def _draw(canvas: np.ndarray, box_xyxy: np.ndarray, text: str, colour: Tuple[int
     (text_width, text_height), base = cv2.getTextSize(text, font, font_scale, 1)
     tag_width, tag_height = text_width + 2 * pad, text_height + base + pad
     x = min(max(left - thick // 2, 0), max(width - tag_width, 0))
-    y = top - tag_height if top >= tag_height else top  # above the box, or inside it at the picture's top
+    y = top - tag_height  # above the box; where that is outside: inside a tall box, below a flat one
+    if y < 0:
+        y = max(top, 0) if bottom - top >= 3 * tag_height else bottom
     y = min(max(y, 0), max(height - tag_height, 0))
     cv2.rectangle(canvas, (x, y), (x + tag_width, y + tag_height), colour, cv2.FILLED)
     cv2.putText(canvas, text, (x + pad, y + tag_height - base), font, font_scale, (20, 20, 20), 1, cv2.LINE_AA)

@@ -27,8 +27,7 @@ from board_app.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
-LIVE_CAPACITY = 2  # frames waiting while live: more would only make the picture older
-FILE_CAPACITY = 4
+WAITING_FRAMES = 2  # in `capture`; more would only make live pictures older, and files need no more
 END_TIMEOUT_S = 15.0  # for the frames under way once the source has ended
 
 Run = Callable[[np.ndarray], List[np.ndarray]]
@@ -87,9 +86,8 @@ class Pipeline:
     ) -> None:
         self._source, self._detector, self._sinks, self._metrics = source, detector, sinks, metrics
         self._max_frames = max_frames
-        live = source.is_live
         self._capture: BoundedQueue[Frame] = BoundedQueue(
-            LIVE_CAPACITY if live else FILE_CAPACITY, Policy.DROP_OLDEST if live else Policy.BLOCK
+            WAITING_FRAMES, Policy.DROP_OLDEST if source.is_live else Policy.BLOCK
         )
         self._prepared: BoundedQueue[_Prepared] = BoundedQueue(len(runs))
         self._raw: BoundedQueue[_Raw] = BoundedQueue(len(runs))
