@@ -54,6 +54,11 @@ class Metrics:
             if self._first_ns is None:
                 self._first_ns = t_monotonic_ns
 
+    def frame_refused(self) -> None:
+        """The last frame that came in was not taken up, since the run was ending: it does not count."""
+        with self._lock:
+            self._frames_in -= 1
+
     def frames_dropped(self, count: int) -> None:
         """So many frames were dropped since the start."""
         with self._lock:

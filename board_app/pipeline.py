@@ -130,7 +130,11 @@ class Pipeline:
                 return
             for frame in self._source.frames(self._stop):
                 self._metrics.frame_in(frame.t_monotonic_ns)
-                self._capture.put(frame)
+                try:
+                    self._capture.put(frame)
+                except QueueClosedError:  # the end came while it waited to be taken up
+                    self._metrics.frame_refused()
+                    return
                 self._metrics.frames_dropped(self._capture.dropped)
                 taken += 1
                 if self._stop.is_set() or taken == self._max_frames:

@@ -136,6 +136,13 @@ def test_seconds() -> None:
     assert summary["frames_in"] == summary["frames_done"] + summary["frames_dropped"]
 
 
+def test_a_file_stopped_early_drops_nothing() -> None:
+    """Stopping in the middle of a file finishes what was taken up; nothing counts as dropped."""
+    results, summary = run_pipeline(FakeSource((48, 64), None), [network(lambda: 0.03)], seconds=0.2)
+    assert len(results) >= 3
+    assert summary["frames_dropped"] == 0 and summary["frames_in"] == len(results)
+
+
 def test_a_failing_runner_ends_the_run() -> None:
     """An error on the DPU comes out of the pipeline, and nothing hangs."""
     calls = iter(range(1000))
