@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from compress.darknet.network import ConvolutionLayer
 
 
 @torch.no_grad()
-def folded_parameters(layer: ConvolutionLayer) -> tuple[Tensor, Tensor]:
+def folded_parameters(layer: nn.Module) -> tuple[Tensor, Tensor]:
     """Weight (O, I, H, W) and bias (O,) that do what convolution and batch normalisation do in evaluation mode.
 
     s = gamma / sqrt(var + eps); W' = W * s; b' = beta - mean * s. Without batch normalisation they are copies.
+    `layer` is a `ConvolutionLayer`.
     """
+    assert isinstance(layer, ConvolutionLayer)
     weight = layer.conv.weight.detach()
     if layer.bn is None:
         assert layer.conv.bias is not None

@@ -69,12 +69,13 @@ class _Flow:
         self.segments: list[Segments] = []
         self._parent: dict[int, int] = {INPUT: INPUT}
         self._fixed: set[int] = set()
+        self._width = {INPUT: cfg.input_channels}
         at_input: Segments = (Segment(INPUT, 0, cfg.input_channels),)
         shapes = layer_shapes(cfg)
         for index, (section, sources) in enumerate(zip(cfg.layers, layer_sources(cfg), strict=True)):
             inputs = [at_input if source == INPUT else self.segments[source] for source in sources]
             if section.type == "convolutional":
-                self._parent[index] = index
+                self._parent[index], self._width[index] = index, shapes[index][0]
                 self.segments.append((Segment(index, 0, shapes[index][0]),))
             elif section.type == "shortcut":
                 self._tie(*inputs)
@@ -98,8 +99,9 @@ class _Flow:
         return {self.leader(conv) for conv in self._fixed}
 
     def _tie(self, one: Segments, other: Segments) -> None:
-        bounds = [[(segment.start, segment.stop) for segment in side] for side in (one, other)]
-        if bounds[0] != bounds[1]:  # channels of different places are added: nothing may move
+        widths = [[(segment.start, segment.stop, self._width[segment.conv]) for segment in side] for side in (one, other)]
+        whole = all(start == 0 and stop == width for start, stop, width in (*widths[0], *widths[1]))
+        if not whole or widths[0] != widths[1]:  # channels of different places are added: nothing may move
             self._fixed.update(segment.conv for segment in (*one, *other))
             return
         for left, right in zip(one, other, strict=True):

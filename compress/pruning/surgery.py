@@ -64,7 +64,7 @@ def _give(layer: ConvolutionLayer, constants: Tensor) -> None:
     """Let the layer do what it did when its input channels had these constants, float64 (I,), on top."""
     if not constants.any():
         return
-    offset = layer.conv.weight.double().sum((2, 3)) @ constants.to(layer.conv.weight.device)
+    offset = layer.conv.weight.sum((2, 3), dtype=torch.float64) @ constants.to(layer.conv.weight.device)
     if layer.bn is None:
         assert layer.conv.bias is not None
         layer.conv.bias += offset.to(layer.conv.bias.dtype)

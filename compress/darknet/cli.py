@@ -1,0 +1,113 @@
+"""`roadslim export`: the network in another format."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from board_app.core.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from compress.darknet.network import DarknetNetwork
+
+FORMATS = ("onnx", "weights", "xmodel")
+
+
+def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `roadslim export`."""
+    parser.description = (
+        "The network in another format. MODEL is a stage folder of a run (or a bundle, for xmodel); or give --cfg and "
+        "--weights. onnx: batch 1, batch normalisation folded, raw heads as outputs head_0, head_1, ... in cfg order. "
+        "weights: Darknet's own, with the cfg beside it. xmodel: of a quantised stage or a bundle."
+    )
+    parser.epilog = (
+        "examples:\n  roadslim export runs/road/distill --to onnx road.onnx\n"
+        "  roadslim export --cfg model.cfg --weights model.weights --to onnx road.onnx\n"
+        "  roadslim export runs/road/quantize --to xmodel road_int.xmodel"
+    )
+    parser.add_argument("model", nargs="?", type=Path, metavar="MODEL", help="stage folder of a run, or a bundle")
+    parser.add_argument("--cfg", type=Path, help="Darknet cfg of the network")
+    parser.add_argument("--weights", type=Path, help="its Darknet weights")
+    parser.add_argument(
+        "--to", nargs=2, required=True, metavar=("|".join(FORMATS), "FILE"), help="format, and the file to write"
+    )
+    parser.add_argument("--json", action="store_true", help="what was written as JSON on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file."""
+    kind, target = args.to[0], Path(args.to[1])
+    if kind not in FORMATS:
+        raise UsageError(f"--to: expected {', '.join(FORMATS)}, found '{kind}'. Choose one.")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"--to: expected an existing folder, found no {target.parent}. Make it first.")
+    if (args.model is None) == (args.cfg is None and args.weights is None):
+        raise UsageError("expected a MODEL, or --cfg and --weights, found both or none. Give one of them.")
+    if args.model is None and (args.cfg is None or args.weights is None):
+        raise UsageError("expected --cfg and --weights, found one of them. Give both.")
+    written = _copy_xmodel(args.model, target) if kind == "xmodel" else _export(args, kind, target)
+    _tell(written, kind, args.json)
+    return 0
+
+
+def _export(args: argparse.Namespace, kind: str, target: Path) -> list[Path]:
+    from compress.darknet.cfg import write_cfg
+    from compress.darknet.model_files import load_model, model_paths
+    from compress.darknet.weights import save_weights
+
+    sources = (args.cfg, args.weights) if args.model is None else model_paths(args.model)
+    written = [target] if kind == "onnx" else [target, target.with_suffix(".cfg")]
+    for path in written:
+        if any(path.exists() and path.samefile(source) for source in sources):
+            raise UsageError(f"--to: expected another file than the model's own, found {path}. Choose another name.")
+    if len(set(written)) < len(written):
+        raise UsageError(f"--to weights: expected a name that does not end in .cfg, found {target}. Use NAME.weights.")
+    network = load_model(*sources)
+    if kind == "onnx":
+        _export_onnx(network, target)
+    else:
+        save_weights(network, target)
+        write_cfg(network.cfg, written[1])
+    return written
+
+
+def _export_onnx(network: DarknetNetwork, target: Path) -> None:
+    from compress.darknet.onnx_export import export_onnx
+
+    export_onnx(network, target)
+
+
+def _copy_xmodel(model: Path | None, target: Path) -> list[Path]:
+    from board_app.core.atomic_file import replacing
+
+    if model is None:
+        raise UsageError("--to xmodel: expected a quantised stage folder or a bundle, found a cfg. Quantise it first.")
+    found = sorted(model.glob("*.xmodel")) if model.is_dir() else []
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise InputError(
+            f"{model}: expected a folder with one .xmodel (a quantise stage or a bundle), found {names}. "
+            "Make one: `roadslim quantize`."
+        )
+    if target.exists() and target.samefile(found[0]):
+        raise UsageError(f"--to: expected another file than the model's own, found {target}. Choose another name.")
+    with replacing(target) as partial:
+        shutil.copyfile(found[0], partial)
+    return [target]
+
+
+def _tell(written: list[Path], kind: str, as_json: bool) -> None:
+    from board_app.core.atomic_file import sha256_of
+    from roadslim import roadslim_version
+
+    files = [{"path": str(path), "bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in written]
+    if as_json:
+        head = {"schema_version": 1, "roadslim_version": roadslim_version(), "format": kind}
+        print(json.dumps(head | {"files": files}, indent=1))
+        return
+    for entry in files:
+        print(f"{entry['path']}: {entry['bytes']:,} bytes, sha256 {entry['sha256']}")

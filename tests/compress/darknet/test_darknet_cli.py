@@ -1,0 +1,72 @@
+"""`roadslim export`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from compress.darknet.model_files import load_model, save_model
+from compress.darknet.network import DarknetNetwork
+from compress.darknet.testing import random_cfg, randomise
+from roadslim import main
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """A stage folder with a small model."""
+    save_model(randomise(DarknetNetwork(random_cfg(2))), tmp_path / "stage")
+    return tmp_path / "stage"
+
+
+def test_onnx_from_a_folder_and_from_files(stage, tmp_path, capsys) -> None:
+    """A stage folder and its two files give the same ONNX."""
+    assert main(["export", str(stage), "--to", "onnx", str(tmp_path / "a.onnx"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema_version"] == 1 and document["files"][0]["path"].endswith("a.onnx")
+    flags = ["--cfg", str(stage / "model.cfg"), "--weights", str(stage / "model.weights")]
+    assert main(["export", *flags, "--to", "onnx", str(tmp_path / "b.onnx")]) == 0
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+def test_weights_come_with_their_cfg(stage, tmp_path) -> None:
+    """The exported pair loads and holds the same numbers."""
+    assert main(["export", str(stage), "--to", "weights", str(tmp_path / "road.weights")]) == 0
+    assert (tmp_path / "road.weights").read_bytes() == (stage / "model.weights").read_bytes()
+    load_model(tmp_path / "road.cfg", tmp_path / "road.weights")
+
+
+def test_xmodel_is_copied_from_its_folder(tmp_path, capsys) -> None:
+    """A quantised stage's xmodel is copied as it is; a folder without one says so."""
+    folder = tmp_path / "quantize"
+    folder.mkdir()
+    target = tmp_path / "out.xmodel"
+    assert main(["export", str(folder), "--to", "xmodel", str(target)]) == 1
+    assert "found none" in capsys.readouterr().err
+    (folder / "road_int.xmodel").write_bytes(b"graph")
+    assert main(["export", str(folder), "--to", "xmodel", str(target)]) == 0
+    assert target.read_bytes() == b"graph"
+    assert main(["export", str(folder), "--to", "xmodel", str(folder / "road_int.xmodel")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--to", "onnx", "a.onnx"], 2, "expected a MODEL"),
+        (["{stage}", "--cfg", "x", "--to", "onnx", "a.onnx"], 2, "found both or none"),
+        (["--cfg", "x", "--to", "onnx", "a.onnx"], 2, "found one of them"),
+        (["{stage}", "--to", "tflite", "a.tflite"], 2, "found 'tflite'"),
+        (["{stage}", "--to", "onnx", "missing/a.onnx"], 2, "expected an existing folder"),
+        (["{stage}", "--to", "weights", "{stage}/model.weights"], 2, "another file than the model's own"),
+        (["{stage}", "--to", "weights", "a.cfg"], 2, "does not end in .cfg"),
+        (["missing", "--to", "onnx", "a.onnx"], 1, "found no model.cfg"),
+        (["--cfg", "{stage}/model.cfg", "--weights", "x", "--to", "xmodel", "a"], 2, "Quantise it first"),
+    ],
+)
+def test_wrong_use_is_explained(arguments, code: int, message: str, stage, capsys, tmp_path, monkeypatch) -> None:
+    """Each misuse exits non-zero, says what was expected, and writes nothing."""
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert main(["export", *[part.format(stage=stage) for part in arguments]]) == code
+    assert message in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -1,0 +1,102 @@
+"""The torch network against OpenCV's own Darknet reader, and its parts."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from board_app.core.errors import InputError
+from compress.darknet.cfg import parse_cfg
+from compress.darknet.model_files import load_model, save_model
+from compress.darknet.network import DarknetNetwork
+from compress.darknet.testing import random_cfg, randomise
+from compress.darknet.topologies import yolov3_cfg
+
+
+def opencv_heads(cfg_path, weights_path, images: np.ndarray, heads) -> list[np.ndarray]:
+    """The raw head convolutions as OpenCV computes them."""
+    reader = cv2.dnn.readNetFromDarknet(str(cfg_path), str(weights_path))
+    reader.setInput(images)
+    return list(reader.forward([f"conv_{head.layer}" for head in heads]))
+
+
+def test_coco_tiny_equals_opencv(shared_data) -> None:
+    """On a road picture and on noise the outputs of the COCO weights equal OpenCV's to 1e-3."""
+    paths = shared_data / "weights" / "yolov3-tiny.cfg", shared_data / "weights" / "yolov3-tiny.weights"
+    network = load_model(*paths)
+    picture = cv2.imread(str(min((shared_data / "rdd2022-cmb-mini" / "images").iterdir())))
+    road = cv2.dnn.blobFromImage(picture, 1 / 255, (416, 416), swapRB=True)
+    noise = np.random.default_rng(0).random((1, 3, 416, 416), np.float32)
+    for images in (road, noise):
+        with torch.no_grad():
+            ours = network(torch.from_numpy(images))
+        for our, other in zip(ours, opencv_heads(*paths, images, network.heads), strict=True):
+            assert our.shape == other.shape
+            assert np.abs(our.numpy() - other).max() <= 1e-3
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_networks_equal_opencv(seed: int, tmp_path) -> None:
+    """Small networks with every kind of layer give OpenCV's outputs, the batch normalisation's epsilon included."""
+    network = randomise(DarknetNetwork(random_cfg(seed)), seed)
+    network.header.seen = 1  # as Darknet trained it, so its epsilon holds, which is OpenCV's
+    paths = save_model(network, tmp_path)
+    network = load_model(*paths)
+    images = np.random.default_rng(seed).random((1, 3, *network.cfg.input_hw), np.float32)
+    with torch.no_grad():
+        ours = network(torch.from_numpy(images))
+    for our, other in zip(ours, opencv_heads(*paths, images, network.heads), strict=True):
+        np.testing.assert_allclose(our.numpy(), other, rtol=1e-4, atol=1e-4)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_every_layer_on_its_own_gives_the_same_heads(seed: int) -> None:
+    """Freeing outputs early changes nothing: forward equals forward_layers, and shapes are those of the cfg."""
+    network = randomise(DarknetNetwork(random_cfg(seed)), seed)
+    images = torch.rand(2, 3, *network.cfg.input_hw)
+    with torch.no_grad():
+        heads, layers = network(images), network.forward_layers(images)
+    for head, raw in zip(network.heads, heads, strict=True):
+        torch.testing.assert_close(raw, layers[head.layer], rtol=0, atol=0)
+        assert raw.shape[1] == len(head.anchors) * (5 + head.classes)
+        assert raw.shape[2] * head.stride == network.cfg.input_hw[0]
+
+
+def test_gradients_reach_every_parameter() -> None:
+    """One backward pass in training mode gives every parameter a finite gradient, activations in place and all."""
+    network = DarknetNetwork(yolov3_cfg(6, (64, 64), 0.125)).train()
+    sum(raw.square().mean() for raw in network(torch.rand(2, 3, 64, 64))).backward()
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in network.parameters())
+
+
+@pytest.mark.parametrize("slope", [0.1, 26 / 256])
+def test_the_slope_is_the_cfgs(slope: float) -> None:
+    """A negative number leaves a leaky convolution times the cfg's slope."""
+    text = f"[net]\nwidth=2\nheight=2\nchannels=1\nleaky_slope={slope}\n[convolutional]\nfilters=1\nactivation=leaky\n"
+    text += "[convolutional]\nfilters=6\nactivation=linear\n[yolo]\nanchors=1,1\nclasses=1\n"
+    network = DarknetNetwork(parse_cfg(text, "x"))
+    layer = network.convolution(0)
+    torch.nn.init.constant_(layer.conv.weight, -1.0)
+    torch.nn.init.zeros_(layer.conv.bias)
+    assert layer(torch.ones(1, 1, 2, 2)).tolist() == torch.full((1, 1, 2, 2), -slope).tolist()
+
+
+def test_head_biases_start_from_a_prior() -> None:
+    """After init_heads every anchor expects an object with the given probability."""
+    network = DarknetNetwork(random_cfg(3))
+    network.init_heads(objectness=0.02)
+    for head in network.heads:
+        bias = network.convolution(head.layer).conv.bias.view(len(head.anchors), 5 + head.classes)
+        torch.testing.assert_close(bias[:, 4].sigmoid(), torch.full((len(head.anchors),), 0.02))
+
+
+def test_a_backbone_is_no_detector() -> None:
+    """A cfg without heads is refused."""
+    text = "[net]\nwidth=32\nheight=32\n[convolutional]\nfilters=8\nactivation=leaky\n"
+    with pytest.raises(InputError, match=r"at least one \[yolo\]"):
+        DarknetNetwork(parse_cfg(text, "x"))

@@ -1,0 +1,62 @@
+"""The networks that are built in."""
+
+from __future__ import annotations
+
+import pytest
+
+from board_app.core.errors import InputError
+from compress.darknet.cfg import layer_shapes, read_cfg
+from compress.darknet.cost import parameter_count
+from compress.darknet.topologies import with_anchors, with_classes, yolov3_cfg, yolov3_tiny_cfg
+
+
+def test_yolov3_for_six_classes_is_the_published_one() -> None:
+    """75 convolutions, 23 shortcuts, 3 heads, exactly 61,550,659 parameters."""
+    cfg = yolov3_cfg(6, (608, 608))
+    kinds = [section.type for section in cfg.layers]
+    assert (kinds.count("convolutional"), kinds.count("shortcut"), kinds.count("yolo")) == (75, 23, 3)
+    assert parameter_count(cfg) == 61_550_659
+    heads = [shape for section, shape in zip(cfg.layers, layer_shapes(cfg), strict=True) if section.type == "yolo"]
+    assert heads == [(33, 19, 19), (33, 38, 38), (33, 76, 76)]
+
+
+@pytest.mark.parametrize("width", [0.5, 0.25, 0.125, 0.01])
+def test_reduced_widths_keep_the_topology(width: float) -> None:
+    """Every layer is there, in multiples of 8 and at least 8 channels; the heads keep theirs."""
+    full, reduced = yolov3_cfg(6, (256, 256)), yolov3_cfg(6, (256, 256), width)
+    assert [section.type for section in reduced.layers] == [section.type for section in full.layers]
+    for wide, slim in zip(full.layers, reduced.layers, strict=True):
+        if slim.options.get("batch_normalize"):
+            assert int(slim.options["filters"]) == max(8, round(int(wide.options["filters"]) * width / 8) * 8)
+        else:
+            assert slim == wide
+
+
+def test_tiny_is_the_original(shared_data) -> None:
+    """Our YOLOv3-tiny has the layers and the parameters of its authors' cfg."""
+    original = read_cfg(shared_data / "weights" / "yolov3-tiny.cfg")
+    ours = yolov3_tiny_cfg(80, (416, 416))
+    assert layer_shapes(ours) == layer_shapes(original)
+    assert parameter_count(ours) == parameter_count(original) == 8_852_366
+    assert [section.options.get("layers") for section in ours.layers] == [
+        section.options.get("layers") for section in original.layers
+    ]
+    assert ours.layers[16].floats("anchors") == original.layers[16].floats("anchors")
+    assert ours.layers[23].options["mask"] == original.layers[23].options["mask"]
+
+
+def test_classes_and_anchors_can_be_changed() -> None:
+    """Other classes change the heads alone, other anchors the yolo sections alone."""
+    cfg = yolov3_tiny_cfg(80, (64, 96), leaky_slope=26 / 256)
+    assert with_classes(cfg, 6) == yolov3_tiny_cfg(6, (64, 96), leaky_slope=26 / 256)
+    anchors = [(1.5, 2.0), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12)]
+    changed = with_anchors(cfg, anchors)
+    assert changed == yolov3_tiny_cfg(80, (64, 96), leaky_slope=26 / 256, anchors=anchors)
+    with pytest.raises(InputError, match="expected 6 anchors, found 1"):
+        with_anchors(cfg, [(1, 2)])
+
+
+def test_a_size_that_does_not_halve_five_times_is_refused() -> None:
+    """An input that is no multiple of 32 is told so, not built wrong."""
+    with pytest.raises(InputError, match="multiples of 32"):
+        yolov3_cfg(6, (100, 100))
