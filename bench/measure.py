@@ -66,16 +66,17 @@ def predicted_result(model: Model, board: str) -> Result:
     """The predicted DPU time of one core."""
     backend = PredictedDpu(board)
     prediction = backend.predict(model)
+    column = backend.name if board == "zcu104" else f"{backend.name}_{board}"
     settings = {name: getattr(prediction, name) for name in ("board", "dpu_mhz", "cores", "fps_all_cores")}
     settings |= {"low_ms": prediction.low_ms, "high_ms": prediction.high_ms}
     return Result(
         roadslim_version=roadslim_version(),
-        key=key_of(metric="latency", model=identity_of(model.record), backend=backend.name, board=board),
+        key=key_of(metric="latency", model=identity_of(model.record), backend=column),
         session="predicted",
         created=now(),
         metric="latency",
         origin="predicted",
-        backend=backend.name,
+        backend=column,
         model=model.record,
         scope=backend.scope,
         settings=settings,

@@ -38,8 +38,8 @@ class Model:
 
     @property
     def layers(self) -> list[Layer]:
-        """As the DPU sees them, for its predicted time."""
-        raise NotImplementedError
+        """As the DPU sees them, for its predicted time; empty where the file does not tell."""
+        return []
 
     def with_classes(self, classes: Sequence[str], source: str) -> Model:
         """The same model, whose classes are those of the dataset.
@@ -84,14 +84,6 @@ class OnnxModel(Model):
     """An ONNX file with the raw heads in cfg order."""
 
     path: Path
-    cfg: Cfg
-
-    @property
-    def layers(self) -> list[Layer]:
-        """As the DPU sees them, of the cfg that belongs to the file."""
-        from compress.darknet.cost import dpu_layers
-
-        return dpu_layers(self.cfg)
 
 
 @dataclass(frozen=True)
@@ -126,7 +118,7 @@ def open_model(
 
     Args:
         path: a stage folder, a .bundle, .onnx or .xmodel; None where cfg and weights are given.
-        cfg: with weights: the network. With an .onnx or .xmodel: where its anchors are; by default a
+        cfg: with weights: the network. With an .xmodel, or an .onnx of others: where its anchors are; by default a
             model.cfg or NAME.cfg beside it.
         name: to show; by default the file's.
     Raises:
@@ -170,8 +162,22 @@ def _network_model(cfg_path: Path, weights_path: Path, name: str, position: int)
 
 
 def _onnx_model(path: Path, cfg_path: Path | None, name: str, position: int) -> OnnxModel:
-    cfg = _cfg_of(path, cfg_path)
-    return OnnxModel(_record(path, name, position, cfg), _spec_of_cfg(cfg, name), False, path, cfg)
+    from bench.onnx_file import read_onnx
+
+    described = read_onnx(path, name)
+    spec = described.spec
+    if cfg_path or spec is None:
+        spec = _spec_of_cfg(_cfg_of(path, cfg_path), name)
+    record = ModelRecord(
+        name=name,
+        path=shown(path),
+        sha256=sha256_of(path),
+        input_hw=spec.input_hw,
+        params=described.params,
+        gmacs=described.gmacs,
+        position=position,
+    )
+    return OnnxModel(record, spec, False, path)
 
 
 def _xmodel_model(path: Path, cfg_path: Path | None, name: str, position: int) -> XmodelModel:

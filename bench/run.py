@@ -45,7 +45,7 @@ def run_plan(plan: Plan, out: Path, fresh: bool = False) -> list[Result]:
         for result in published_results(roadslim_version()):
             store.add_unless_kept(result)
     if PredictedDpu.name in plan.backends:
-        for model in models:
+        for model in filter(BACKENDS[PredictedDpu.name].takes, models):
             store.add(predicted_result(model, plan.board))
     _measure_accuracy(plan, models, store)
     _measure_latency(timings_of(models, plan.backends, plan.samples, plan.threads), store)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 P90_SAMPLES = 64  # below this p90 is withheld
 DRIFT_LIMIT = 0.10  # the last third's median against the first third's
 SPREAD_LIMIT = 0.50  # p90 over p50, less 1
+PERSONAL = ("too few samples", "drift", "unsteady")  # reasons that `doubts` gives; their numbers are one result's
 
 
 class Statistics(BaseModel):

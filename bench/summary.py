@@ -8,9 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from bench.results import ModelRecord, Origin, Result
+from bench.statistics import PERSONAL
 from roadslim import roadslim_version
 
 SCHEMA_VERSION = 1
+_MOST_NAMED = 4  # figures that one reason spoils, by name; above it only their number
 LABELS = {
     "torch_cpu": "torch CPU",
     "onnxruntime_cpu": "ONNX Runtime CPU",
@@ -19,6 +21,13 @@ LABELS = {
     "dpu": "ZCU104 DPU",
     "rtx_2080_ti": "RTX 2080 Ti",
 }
+
+
+def label_of(backend: str) -> str:
+    """A backend's name in tables; `dpu_BOARD` is the DPU of another board."""
+    if backend.startswith("dpu_"):
+        return f"{backend.removeprefix('dpu_').upper()} DPU"
+    return LABELS.get(backend, backend)
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,7 @@ class Summary:
         backends: columns of times, in order, for our rows.
         data: what the mAP was counted on, in words.
         conditions: how the figures were obtained, a sentence each.
-        doubts: why which figures are INVALID.
+        doubts: why which figures are INVALID, each reason once.
         results: everything it was made from.
     """
 
@@ -185,17 +194,15 @@ def _data(result: Result) -> str:
 
 
 def _conditions(results: Sequence[Result]) -> list[str]:
-    """How the figures were obtained, each fact once."""
-    lines: list[str] = []
-    for result in results:
-        for line in _conditions_of(result):
-            if line not in lines:
-                lines.append(line)
-    return lines
+    """How the figures were obtained, each fact once: machine, accuracy, times taken, times predicted."""
+    order = list(LABELS)
+    ordered = sorted(results, key=lambda result: order.index(result.backend) if result.backend in order else len(order))
+    lines = dict.fromkeys(line for result in ordered for line in _conditions_of(result))
+    return sorted(lines, key=lambda line: (not line.startswith("Machine"), not line.startswith("mAP50")))
 
 
 def _conditions_of(result: Result) -> list[str]:
-    label = LABELS.get(result.backend, result.backend)
+    label = label_of(result.backend)
     lines = []
     if result.environment:
         machine = result.environment
@@ -222,8 +229,17 @@ def _day(moment: datetime) -> str:
 
 
 def _doubts(results: Sequence[Result]) -> list[str]:
+    """Each reason once, with the figures it spoils; what comes before the colon of a reason is its kind."""
+    invalid = [result for result in results if result.verdict == "INVALID"]
+    spoiled: dict[str, list[Result]] = {}
+    for result in invalid:
+        for reason in result.reasons:
+            kind = reason.split(":")[0] if reason.startswith(PERSONAL) else reason
+            spoiled.setdefault(kind, []).append(result)
+    timed = sum(len(result.samples_ms) > 1 for result in results)
     return [
-        f"{result.model.name}, {LABELS.get(result.backend, result.backend)}: {'; '.join(result.reasons)}"
-        for result in results
-        if result.verdict == "INVALID"
+        f"{kind} ({'all' if len(found) == timed else len(found)} of {timed} times)"
+        if len(found) > _MOST_NAMED
+        else f"{kind} ({', '.join(f'{r.model.name} on {label_of(r.backend)}' for r in found)})"
+        for kind, found in spoiled.items()
     ]

@@ -9,7 +9,7 @@ from html import escape
 from typing import IO
 
 from bench.results import Origin
-from bench.summary import LABELS, Figure, Latency, Row, Summary
+from bench.summary import Figure, Latency, Row, Summary, label_of
 
 LETTERS: dict[Origin, str] = {"measured": "m", "simulated": "s", "predicted": "p", "published": "pub"}
 LEGEND = (
@@ -43,7 +43,7 @@ def warning_of(summary: Summary) -> str | None:
 
 def main_grid(summary: Summary) -> Grid:
     """Our networks."""
-    times = [f"{LABELS.get(backend, backend)} ms" for backend in summary.backends]
+    times = [f"{label_of(backend)} ms" for backend in summary.backends]
     header = ("network", "input", "parameters", "fewer", "GMACs", "mAP50 float", "mAP50 int8", *times)
     rows = tuple(
         (
@@ -63,7 +63,7 @@ def published_grid(summary: Summary) -> Grid | None:
     if not summary.published:
         return None
     backends = sorted({backend for row in summary.published for backend in row.latency_ms})
-    header = ("network", "input", "parameters", "fewer", "mAP50", *(f"{LABELS.get(b, b)} ms" for b in backends))
+    header = ("network", "input", "parameters", "fewer", "mAP50", *(f"{label_of(b)} ms" for b in backends))
     rows = tuple(
         (*_start(row), _share(row.map50_float), *(_time(row.latency_ms.get(backend)) for backend in backends))
         for row in summary.published
@@ -74,7 +74,7 @@ def published_grid(summary: Summary) -> Grid | None:
 def notes_of(summary: Summary) -> list[str]:
     """What stands under the table: legend, warning, conditions, doubts."""
     warning = warning_of(summary)
-    doubts = [f"INVALID: {doubt}." for doubt in summary.doubts]
+    doubts = [f"! INVALID: {'; '.join(summary.doubts)}."] if summary.doubts else []
     return [LEGEND + ".", *([warning] if warning else []), *doubts, *summary.conditions]
 
 
@@ -96,10 +96,11 @@ def _time(latency: Latency | None) -> str:
     if latency is None:
         return _NONE
     invalid = " !" if latency.verdict == "INVALID" else ""
-    return f"{_three_digits(latency.p50)} {LETTERS[latency.origin]}{invalid}"
+    return f"{three_digits(latency.p50)} {LETTERS[latency.origin]}{invalid}"
 
 
-def _three_digits(value: float) -> str:
+def three_digits(value: float) -> str:
+    """A time with three digits, or whole above 100."""
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 

@@ -1,11 +1,11 @@
-"""The ZCU104's DPU, predicted from the layers: no session, one figure."""
+"""A board's DPU, predicted from the layers: no session, one figure."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from bench.backends.base import Session
-from bench.models import Model
+from bench.models import Model, OnnxModel
 from bench.results import Origin
 from dpu.latency import Prediction, predict
 
@@ -14,7 +14,7 @@ class PredictedDpu:
     """The latency model of the package `dpu`."""
 
     name = "dpu"
-    label = "ZCU104 DPU"
+    label = "DPU"
     origin: Origin = "predicted"
     scope = "network only, batch 1, one DPU core: predicted from the layers by dpu.latency, nothing was run"
 
@@ -26,8 +26,8 @@ class PredictedDpu:
         return None
 
     def takes(self, model: Model) -> bool:
-        """Every model."""
-        return True
+        """Every model whose layers are known."""
+        return not isinstance(model, OnnxModel)
 
     def identity(self) -> dict[str, Any]:
         """The board that is predicted."""

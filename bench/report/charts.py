@@ -10,10 +10,12 @@ import matplotlib
 import numpy as np
 
 from bench.results import Result
-from bench.summary import LABELS, Summary
+from bench.summary import LABELS, Summary, label_of
+from bench.table import three_digits
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  the backend must be chosen first
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator  # noqa: E402
 
 COLOURS = ("#1f6feb", "#2da44e", "#d9730d", "#8250df", "#cf222e", "#0a7ea4", "#9a6700", "#57606a")
 _STYLE: Any = {  # matplotlib types its keys as literals
@@ -58,6 +60,7 @@ def latency_chart(summary: Summary) -> bytes | None:
         )
         for axes, backend in zip(panels[:, 0], backends, strict=True):
             _latency_panel(axes, backend, [result for result in taken if result.backend == backend])
+        panels[-1, 0].set_xlabel("ms for one picture; bar: median of all samples")
         return _svg(figure)
 
 
@@ -71,8 +74,8 @@ def _latency_panel(axes: Any, backend: str, results: Sequence[Result]) -> None:
         axes.plot(samples, heights, ".", color=colour, alpha=0.35, markersize=4, markeredgewidth=0)
         axes.plot([np.median(samples)] * 2, [place - 0.34, place + 0.34], color=colour, linewidth=2.2)
         axes.annotate(
-            f"{np.median(samples):.3g} ms",
-            (float(np.percentile(samples, 99)), place),
+            f"{three_digits(float(np.median(samples)))} ms",
+            (float(np.percentile(samples, 95)), place),
             xytext=(9, 0),
             textcoords="offset points",
             va="center",
@@ -85,8 +88,7 @@ def _latency_panel(axes: Any, backend: str, results: Sequence[Result]) -> None:
     axes.margins(x=0.12)
     axes.grid(axis="x", color="#d0d7de", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.set_title(f"{LABELS[backend]}, {results[0].origin}", loc="left", fontsize=10, fontweight="bold")
-    axes.set_xlabel("ms a picture; bar: median of all samples")
+    axes.set_title(f"{label_of(backend)}, {results[0].origin}", loc="left", fontsize=10, fontweight="bold")
 
 
 def class_chart(summary: Summary) -> bytes | None:
@@ -123,6 +125,10 @@ def class_chart(summary: Summary) -> bytes | None:
         return _svg(figure)
 
 
+def _short_count(count: float) -> str:
+    return f"{count / 1e6:g} M" if count >= 1e6 else f"{count / 1e3:g} k"
+
+
 def trade_chart(summary: Summary) -> bytes | None:
     """mAP50 against parameters, our networks in the table's order; None where there are fewer than two."""
     rows = [row for row in summary.rows if row.params and row.map50_float]
@@ -143,6 +149,9 @@ def trade_chart(summary: Summary) -> bytes | None:
                 axes.plot(x[place], 100 * row.map50_int8.value, "D", color=colour, markersize=6, mfc="white")
         axes.set_xscale("log")
         axes.set_xlim(min(x) / 1.4, max(x) * 2.4)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: _short_count(count)))
         axes.set_ylim(0, 100)
         axes.set(xlabel="parameters (logarithmic)", ylabel="mAP50 (%)")
         axes.grid(color="#d0d7de", linewidth=0.6)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.results import Origin
-from bench.summary import LABELS, Row, Summary
+from bench.summary import Row, Summary, label_of
+from bench.table import three_digits
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Headline:
     value: str
     what: str
     detail: str
-    origin: Origin
+    origin: str
 
 
 def headlines(summary: Summary) -> list[Headline]:
@@ -35,7 +35,7 @@ def _parameters(before: Row, after: Row) -> Headline | None:
     if not before.params or not after.params:
         return None
     detail = f"{before.params:,} → {after.params:,}"
-    return Headline(f"{100 * (1 - after.params / before.params):.1f} %", "fewer parameters", detail, "measured")
+    return Headline(f"{100 * (1 - after.params / before.params):.1f} %", "fewer parameters", detail, "counted")
 
 
 def _accuracy(before: Row, after: Row) -> Headline | None:
@@ -45,12 +45,12 @@ def _accuracy(before: Row, after: Row) -> Headline | None:
     points = 100 * (last.value - before.map50_float.value)
     kind = "int8" if after.map50_int8 else "float"
     detail = f"{100 * before.map50_float.value:.1f} % float → {100 * last.value:.1f} % {kind}"
-    return Headline(f"{points:+.1f}", "points of mAP50", detail, last.origin)
+    return Headline(f"{points:+.1f}".replace("-", "−"), "points of mAP50", detail, last.origin)
 
 
 def _speed(before: Row, after: Row, backend: str) -> Headline | None:
     old, new = before.latency_ms.get(backend), after.latency_ms.get(backend)
     if not old or not new:
         return None
-    detail = f"{old.p50:.3g} → {new.p50:.3g} ms"
-    return Headline(f"{old.p50 / new.p50:.1f}×", f"faster on {LABELS.get(backend, backend)}", detail, new.origin)
+    detail = f"{three_digits(old.p50)} → {three_digits(new.p50)} ms"
+    return Headline(f"{old.p50 / new.p50:.1f}×", f"faster on {label_of(backend)}", detail, new.origin)

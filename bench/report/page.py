@@ -14,7 +14,7 @@ from bench.report.charts import class_chart, latency_chart, trade_chart
 from bench.report.embedding import Embedded, data_uri, figures_of, pictures_of
 from bench.report.headlines import headlines
 from bench.results import Result, now
-from bench.summary import LABELS, Summary
+from bench.summary import Summary, label_of
 from bench.table import LEGEND, html_table, main_grid, published_grid, warning_of
 from board_app.core.atomic_file import write_text
 from roadslim import roadslim_version
@@ -61,25 +61,23 @@ def write_report(
         pictures=pictures_of(pictures),
         conditions=summary.conditions,
         doubts=summary.doubts,
-        environments=_environments(summary.results),
+        environment=_environment(summary.results),
         rows=[_row(result) for result in summary.results if result.origin != "published"],
     )
     write_text(path, page)
 
 
-def _environments(results: Sequence[Result]) -> list[list[tuple[str, str]]]:
-    """Each different machine with its software once; the load before differs from result to result."""
-    found: list[list[tuple[str, str]]] = []
+def _environment(results: Sequence[Result]) -> dict[str, str]:
+    """The machine and its software, every value that occurs once: results of several runs may come together."""
+    found: dict[str, dict[str, None]] = {}
     for result in results:
-        if result.environment:
-            lines = _facts(result.environment)
-            if lines not in found:
-                found.append(lines)
-    return found
+        for name, fact in _facts(result.environment) if result.environment else ():
+            found.setdefault(name, {})[fact] = None
+    return {name: " · ".join(facts) for name, facts in found.items()}
 
 
 def _facts(machine: Environment) -> list[tuple[str, str]]:
-    facts = [
+    return [
         ("processor", f"{machine.cpu_model}, {machine.cpu_cores} cores usable"),
         ("governor", machine.cpu_governor or "not told"),
         ("memory", f"{machine.memory_gb:g} GB" if machine.memory_gb else "not told"),
@@ -88,7 +86,6 @@ def _facts(machine: Environment) -> list[tuple[str, str]]:
         ("libraries", ", ".join(f"{name} {version}" for name, version in machine.libraries.items())),
         ("commit", machine.git_commit or "not a checkout"),
     ]
-    return facts
 
 
 def _row(result: Result) -> dict[str, str]:
@@ -99,7 +96,7 @@ def _row(result: Result) -> dict[str, str]:
         figure = f"p50 {statistics.p50:.3f} ms"
     return {
         "model": result.model.name,
-        "backend": LABELS.get(result.backend, result.backend),
+        "backend": label_of(result.backend),
         "figure": figure,
         "p90": f"{statistics.p90:.3f}" if statistics and statistics.p90 is not None else "–",
         "spread": f"{statistics.min:.3f} – {statistics.max:.3f}" if statistics and statistics.n > 1 else "–",
