@@ -168,7 +168,7 @@ class Training:
     def _check(self, loss: Tensor, epoch: int, position: int) -> None:
         if not bool(torch.isfinite(loss)):
             raise RoadslimError(
-                f"training: expected a finite loss, found {float(loss)} in epoch {epoch + 1}, batch {position + 1}. "
+                f"training: expected a finite loss, found {loss.item()} in epoch {epoch + 1}, batch {position + 1}. "
                 f"The state after epoch {epoch} is kept. Lower learning_rate (now {self.config.learning_rate})"
             )
 

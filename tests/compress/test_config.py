@@ -1,0 +1,62 @@
+"""The settings of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from board_app.core.errors import UsageError
+from compress.config import CompressConfig, load_config
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_hold_where_nothing_is_said(tmp_path: Path) -> None:
+    """A name and a dataset are enough."""
+    config = load_config(write(tmp_path, "name: a\ndata: d\n"))
+    assert config == CompressConfig(name="a", data=Path("d"))
+
+
+def test_shares_may_be_written_as_percent(tmp_path: Path) -> None:
+    """85% and 0.85 are the same."""
+    config = load_config(write(tmp_path, "name: a\ndata: d\nprune: {channels: 85%, min_share: 0.02}\n"))
+    assert config.prune.channels == pytest.approx(0.85) and config.prune.min_share == 0.02
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: a\ndata: d\nprune: {chanels: 85%}\n", ["unknown key 'chanels' in [prune]", "Did you mean 'channels'?"]),
+        ("name: a\ndata: d\nnetwrk: {}\n", ["unknown key 'netwrk'", "Did you mean 'network'?"]),
+        ("name: a\ndata: d\nseed: -1\n", ["'seed'", "greater than or equal to 0", "-1"]),
+        ("name: a\ndata: d\nprune: {channels: 100%}\n", ["'channels' in [prune]", "less than 1"]),
+        ("data: d\n", ["'name'", "required"]),
+        ("name: ../a\ndata: d\n", ["'name'", "'../a'"]),
+        ("- a\n", ["expected `key: value` lines", "list"]),
+        ("name: [\n", ["expected YAML"]),
+    ],
+)
+def test_a_wrong_file_is_named_with_key_and_remedy(tmp_path: Path, text: str, words: list[str]) -> None:
+    """What was found and what to write instead stand in the message."""
+    with pytest.raises(UsageError) as error:
+        load_config(write(tmp_path, text))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    """Nobody has to run five times to find five mistakes."""
+    with pytest.raises(UsageError) as error:
+        load_config(write(tmp_path, "name: a\ndata: d\nsed: 1\ntrain: {epocs: 1}\nquantize: {images: 0}\n"))
+    assert len(str(error.value).splitlines()) == 3
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    """The path and where examples are."""
+    with pytest.raises(UsageError, match="found none. The examples are in configs/"):
+        load_config(tmp_path / "none.yaml")
