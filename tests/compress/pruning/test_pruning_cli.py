@@ -1,0 +1,92 @@
+"""`roadslim prune` without a config."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from compress.darknet.model_files import load_folder, save_model
+from compress.darknet.network import DarknetNetwork
+from compress.darknet.testing import randomise
+from compress.darknet.topologies import yolov3_cfg
+from compress.pruning.cli import parse_share
+from roadslim import main
+
+FIELDS = {
+    "schema_version", "roadslim_version", "params_before", "params_after", "gmacs_before", "gmacs_after",
+    "predicted_dpu_ms_before", "predicted_dpu_ms_after", "blocks_removed", "compact_vs_masked_max_abs",
+    "folding_error_inside", "folding_error_border", "seconds",
+}  # fmt: skip
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Flags that name a small model, and its folder."""
+    folder = tmp_path / "full"
+    save_model(randomise(DarknetNetwork(yolov3_cfg(6, (64, 64), 0.125))), folder)
+    return ["--cfg", str(folder / "model.cfg"), "--weights", str(folder / "model.weights")], folder
+
+
+def test_a_smaller_model_and_its_report_are_written(model, tmp_path, capsys) -> None:
+    """The folder holds a model that loads, and prune.json, which is what --json prints; the input stays."""
+    flags, full = model
+    before = {path.name: path.read_bytes() for path in full.iterdir()}
+    out = tmp_path / "small"
+    assert main(["prune", *flags, "--out", str(out), "--channels", "85%", "--blocks", "8", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((out / "prune.json").read_text())
+    assert report.keys() >= FIELDS and report["schema_version"] == 1 and report["blocks_removed"] == 8
+    assert report["compact_vs_masked_max_abs"] <= 1e-4
+    assert report["params_after"] == sum(p.numel() for p in load_folder(out).parameters())
+    assert {path.name: path.read_bytes() for path in full.iterdir()} == before
+
+
+def test_the_summary_shows_the_check(model, tmp_path, capsys) -> None:
+    """Without --json a reader sees sizes before and after and compact_vs_masked_max_abs; a target is reached."""
+    flags, _ = model
+    assert main(["prune", *flags, "--out", str(tmp_path / "small"), "--target-params", "300000"]) == 0
+    text = capsys.readouterr().out
+    assert "compact_vs_masked_max_abs" in text and "parameters" in text and "974,875" in text
+    assert sum(p.numel() for p in load_folder(tmp_path / "small").parameters()) <= 300_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--out", "{full}"], 2, "another folder than the model's own"),
+        (["--out", "new", "--channels", "85 percent"], 2, "--channels: expected a share"),
+        (["--out", "new", "--channels", "850%"], 2, "--channels: expected a share"),
+        (["--out", "new", "--channels", "0.5", "--target-params", "9"], 2, "found both"),
+        (["--out", "new", "--blocks", "24"], 1, "at most 23 blocks"),
+        (["--out", "new", "--target-gmacs", "1e-9"], 1, "expected to reach"),
+        ([], 2, "found no --out"),
+        (["config.yaml", "--out", "new"], 2, "found CONFIG and --cfg"),
+    ],
+)
+def test_wrong_use_is_explained_and_writes_nothing(
+    arguments, code: int, message: str, model, tmp_path, capsys, monkeypatch
+) -> None:
+    """Each misuse exits non-zero, says what was expected, and leaves every file as it was."""
+    monkeypatch.chdir(tmp_path)
+    flags, full = model
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert main(["prune", *[part.format(full=full) for part in arguments], *flags]) == code
+    assert message in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_weights_that_do_not_fit_are_named(model, tmp_path, capsys) -> None:
+    """Truncated weights stop the pruning with their layer, before anything is written."""
+    flags, full = model
+    content = (full / "model.weights").read_bytes()
+    (full / "model.weights").write_bytes(content[: len(content) // 2 // 4 * 4])
+    assert main(["prune", *flags, "--out", str(tmp_path / "new")]) == 1
+    assert "they end in layer" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("text", "share"), [("85%", 0.85), ("0.85", 0.85), ("0", 0), ("100%", 1), ("1", 1)])
+def test_shares_are_percent_or_fractions(text: str, share: float) -> None:
+    """85% and 0.85 mean the same."""
+    assert parse_share("--channels", text) == pytest.approx(share)
