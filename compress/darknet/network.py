@@ -115,6 +115,12 @@ class DarknetNetwork(nn.Module):
         assert isinstance(layer, ConvolutionLayer)
         return layer
 
+    def batch_norm(self, index: int) -> nn.BatchNorm2d:
+        """The batch normalisation of the convolution that the cfg's layer `index` is; it must have one."""
+        bn = self.convolution(index).bn
+        assert bn is not None
+        return bn
+
     def set_bn_epsilon(self, epsilon: float) -> None:
         """Make `epsilon` what every batch normalisation adds to its variances, in the cfg too."""
         self.cfg = replace(self.cfg, net=self.cfg.net.with_options(bn_epsilon=repr(epsilon)))

@@ -99,7 +99,9 @@ class _Flow:
         return {self.leader(conv) for conv in self._fixed}
 
     def _tie(self, one: Segments, other: Segments) -> None:
-        widths = [[(segment.start, segment.stop, self._width[segment.conv]) for segment in side] for side in (one, other)]
+        widths = [
+            [(segment.start, segment.stop, self._width[segment.conv]) for segment in side] for side in (one, other)
+        ]
         whole = all(start == 0 and stop == width for start, stop, width in (*widths[0], *widths[1]))
         if not whole or widths[0] != widths[1]:  # channels of different places are added: nothing may move
             self._fixed.update(segment.conv for segment in (*one, *other))

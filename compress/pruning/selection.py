@@ -71,7 +71,7 @@ class _Ranking:
             if not group.prunable or not members:
                 continue
             scale = np.mean([_gamma(network, conv) for conv in members], axis=0)
-            shift = np.mean([_absolute(_bn_bias(network, conv)) for conv in members], axis=0)
+            shift = np.mean([_absolute(network.batch_norm(conv).bias) for conv in members], axis=0)
             strongest = np.lexsort((-np.arange(group.channels), shift, scale))[::-1]
             self._by_strength[position] = strongest
             self.total += len(members) * group.channels
@@ -136,16 +136,9 @@ def _least_cut(cfg: Cfg, ranking: _Ranking, options: PruneOptions) -> int:
 
 
 def _gamma(network: DarknetNetwork, conv: int) -> np.ndarray:
-    bn = network.convolution(conv).bn
-    assert bn is not None
-    return _absolute(bn.weight)
-
-
-def _bn_bias(network: DarknetNetwork, conv: int) -> Tensor:
-    bn = network.convolution(conv).bn
-    assert bn is not None
-    return bn.bias
+    return _absolute(network.batch_norm(conv).weight)
 
 
 def _absolute(values: Tensor) -> np.ndarray:
-    return values.detach().abs().double().cpu().numpy()
+    magnitudes: np.ndarray = values.detach().abs().double().cpu().numpy()
+    return magnitudes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,7 +107,7 @@ def test_a_wrong_cfg_is_named_with_its_line(text: str, line: int | None, expecte
         assert f"line {line}" in message
 
 
-def test_a_binary_file_is_no_cfg(tmp_path) -> None:
+def test_a_binary_file_is_no_cfg(tmp_path: Path) -> None:
     """Naming the weights where the cfg belongs is said so."""
     path = tmp_path / "model.weights"
     path.write_bytes(bytes(range(256)))
@@ -113,7 +115,7 @@ def test_a_binary_file_is_no_cfg(tmp_path) -> None:
         read_cfg(path)
 
 
-def test_a_cfg_file_carries_its_name(tmp_path) -> None:
+def test_a_cfg_file_carries_its_name(tmp_path: Path) -> None:
     """A cfg read from a file is called what the file is called."""
     write_cfg(random_cfg(1), tmp_path / "road.cfg")
     assert read_cfg(tmp_path / "road.cfg").name == "road.cfg"

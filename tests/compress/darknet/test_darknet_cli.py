@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,13 +14,13 @@ from roadslim import main
 
 
 @pytest.fixture
-def stage(tmp_path):
+def stage(tmp_path: Path) -> Path:
     """A stage folder with a small model."""
     save_model(randomise(DarknetNetwork(random_cfg(2))), tmp_path / "stage")
     return tmp_path / "stage"
 
 
-def test_onnx_from_a_folder_and_from_files(stage, tmp_path, capsys) -> None:
+def test_onnx_from_a_folder_and_from_files(stage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A stage folder and its two files give the same ONNX."""
     assert main(["export", str(stage), "--to", "onnx", str(tmp_path / "a.onnx"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -29,14 +30,14 @@ def test_onnx_from_a_folder_and_from_files(stage, tmp_path, capsys) -> None:
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
-def test_weights_come_with_their_cfg(stage, tmp_path) -> None:
+def test_weights_come_with_their_cfg(stage: Path, tmp_path: Path) -> None:
     """The exported pair loads and holds the same numbers."""
     assert main(["export", str(stage), "--to", "weights", str(tmp_path / "road.weights")]) == 0
     assert (tmp_path / "road.weights").read_bytes() == (stage / "model.weights").read_bytes()
     load_model(tmp_path / "road.cfg", tmp_path / "road.weights")
 
 
-def test_xmodel_is_copied_from_its_folder(tmp_path, capsys) -> None:
+def test_xmodel_is_copied_from_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A quantised stage's xmodel is copied as it is; a folder without one says so."""
     folder = tmp_path / "quantize"
     folder.mkdir()
@@ -63,7 +64,15 @@ def test_xmodel_is_copied_from_its_folder(tmp_path, capsys) -> None:
         (["--cfg", "{stage}/model.cfg", "--weights", "x", "--to", "xmodel", "a"], 2, "Quantise it first"),
     ],
 )
-def test_wrong_use_is_explained(arguments, code: int, message: str, stage, capsys, tmp_path, monkeypatch) -> None:
+def test_wrong_use_is_explained(
+    arguments: list[str],
+    code: int,
+    message: str,
+    stage: Path,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each misuse exits non-zero, says what was expected, and writes nothing."""
     monkeypatch.chdir(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

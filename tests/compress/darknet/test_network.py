@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -12,23 +15,24 @@ from hypothesis import strategies as st
 from board_app.core.errors import InputError
 from compress.darknet.cfg import parse_cfg
 from compress.darknet.model_files import load_model, save_model
-from compress.darknet.network import DarknetNetwork
+from compress.darknet.network import DarknetNetwork, Head
 from compress.darknet.testing import random_cfg, randomise
 from compress.darknet.topologies import yolov3_cfg
 
 
-def opencv_heads(cfg_path, weights_path, images: np.ndarray, heads) -> list[np.ndarray]:
+def opencv_heads(cfg_path: Path, weights_path: Path, images: np.ndarray, heads: Sequence[Head]) -> list[np.ndarray]:
     """The raw head convolutions as OpenCV computes them."""
     reader = cv2.dnn.readNetFromDarknet(str(cfg_path), str(weights_path))
     reader.setInput(images)
     return list(reader.forward([f"conv_{head.layer}" for head in heads]))
 
 
-def test_coco_tiny_equals_opencv(shared_data) -> None:
+def test_coco_tiny_equals_opencv(shared_data: Path) -> None:
     """On a road picture and on noise the outputs of the COCO weights equal OpenCV's to 1e-3."""
     paths = shared_data / "weights" / "yolov3-tiny.cfg", shared_data / "weights" / "yolov3-tiny.weights"
     network = load_model(*paths)
     picture = cv2.imread(str(min((shared_data / "rdd2022-cmb-mini" / "images").iterdir())))
+    assert picture is not None
     road = cv2.dnn.blobFromImage(picture, 1 / 255, (416, 416), swapRB=True)
     noise = np.random.default_rng(0).random((1, 3, 416, 416), np.float32)
     for images in (road, noise):
@@ -40,7 +44,7 @@ def test_coco_tiny_equals_opencv(shared_data) -> None:
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_random_networks_equal_opencv(seed: int, tmp_path) -> None:
+def test_random_networks_equal_opencv(seed: int, tmp_path: Path) -> None:
     """Small networks with every kind of layer give OpenCV's outputs, the batch normalisation's epsilon included."""
     network = randomise(DarknetNetwork(random_cfg(seed)), seed)
     network.header.seen = 1  # as Darknet trained it, so its epsilon holds, which is OpenCV's
@@ -82,7 +86,7 @@ def test_the_slope_is_the_cfgs(slope: float) -> None:
     network = DarknetNetwork(parse_cfg(text, "x"))
     layer = network.convolution(0)
     torch.nn.init.constant_(layer.conv.weight, -1.0)
-    torch.nn.init.zeros_(layer.conv.bias)
+    torch.nn.init.zeros_(layer.conv.get_parameter("bias"))
     assert layer(torch.ones(1, 1, 2, 2)).tolist() == torch.full((1, 1, 2, 2), -slope).tolist()
 
 
@@ -91,7 +95,7 @@ def test_head_biases_start_from_a_prior() -> None:
     network = DarknetNetwork(random_cfg(3))
     network.init_heads(objectness=0.02)
     for head in network.heads:
-        bias = network.convolution(head.layer).conv.bias.view(len(head.anchors), 5 + head.classes)
+        bias = network.convolution(head.layer).conv.get_parameter("bias").view(len(head.anchors), 5 + head.classes)
         torch.testing.assert_close(bias[:, 4].sigmoid(), torch.full((len(head.anchors),), 0.02))
 
 

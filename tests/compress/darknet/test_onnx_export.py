@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import onnx
 import onnxruntime
 import pytest
@@ -13,7 +15,7 @@ from compress.darknet.testing import random_cfg, randomise
 from compress.darknet.topologies import yolov3_cfg
 
 
-def assert_equal_outputs(network: DarknetNetwork, path) -> None:
+def assert_equal_outputs(network: DarknetNetwork, path: Path) -> None:
     """ONNX Runtime's outputs are the network's, by name and number."""
     export_onnx(network, path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -28,18 +30,18 @@ def assert_equal_outputs(network: DarknetNetwork, path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_random_networks_export_as_they_are(seed: int, tmp_path) -> None:
+def test_random_networks_export_as_they_are(seed: int, tmp_path: Path) -> None:
     """Every kind of layer, padding and route comes out the same in ONNX Runtime."""
     assert_equal_outputs(randomise(DarknetNetwork(random_cfg(seed)), seed), tmp_path / "a.onnx")
 
 
-def test_yolov3_exports_as_it_is(tmp_path) -> None:
+def test_yolov3_exports_as_it_is(tmp_path: Path) -> None:
     """The whole topology at small width, with the DPU's slope."""
     network = randomise(DarknetNetwork(yolov3_cfg(6, (64, 96), 0.125, leaky_slope=26 / 256)))
     assert_equal_outputs(network, tmp_path / "a.onnx")
 
 
-def test_the_same_network_gives_the_same_file(tmp_path) -> None:
+def test_the_same_network_gives_the_same_file(tmp_path: Path) -> None:
     """Two exports are equal byte for byte and say what a decoder must know."""
     network = randomise(DarknetNetwork(random_cfg(5)))
     for name in ("a.onnx", "b.onnx"):

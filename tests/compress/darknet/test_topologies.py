@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from board_app.core.errors import InputError
@@ -32,7 +34,7 @@ def test_reduced_widths_keep_the_topology(width: float) -> None:
             assert slim == wide
 
 
-def test_tiny_is_the_original(shared_data) -> None:
+def test_tiny_is_the_original(shared_data: Path) -> None:
     """Our YOLOv3-tiny has the layers and the parameters of its authors' cfg."""
     original = read_cfg(shared_data / "weights" / "yolov3-tiny.cfg")
     ours = yolov3_tiny_cfg(80, (416, 416))

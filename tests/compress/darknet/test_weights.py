@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ def state(network: DarknetNetwork) -> list[np.ndarray]:
     return [value.numpy().copy() for value in network.state_dict().values()]
 
 
-def test_coco_weights_come_back_byte_for_byte(shared_data, tmp_path) -> None:
+def test_coco_weights_come_back_byte_for_byte(shared_data: Path, tmp_path: Path) -> None:
     """The authors' file is written back as it was read, header and images seen included."""
     original = shared_data / "weights" / "yolov3-tiny.weights"
     network = load_model(shared_data / "weights" / "yolov3-tiny.cfg", original)
@@ -37,7 +39,7 @@ def test_coco_weights_come_back_byte_for_byte(shared_data, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("header", [(0, 1, 0, 7), (0, 2, 5, 2**40), (1, 0, 0, 3), (1000, 0, 0, 3)])
-def test_old_and_new_headers_come_back(header, tmp_path, tiny) -> None:
+def test_old_and_new_headers_come_back(header: tuple[int, int, int, int], tmp_path: Path, tiny: DarknetNetwork) -> None:
     """The count of images seen is 4 bytes long before version 0.2 and 8 since, and survives both."""
     tiny.header = WeightsHeader(*header)
     save_weights(tiny, tmp_path / "a.weights")
@@ -49,7 +51,7 @@ def test_old_and_new_headers_come_back(header, tmp_path, tiny) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_saved_network_gives_the_same_outputs(seed: int, tmp_path) -> None:
+def test_a_saved_network_gives_the_same_outputs(seed: int, tmp_path: Path) -> None:
     """Saving and loading any small network changes no output bit, in channels-last memory too."""
     network = randomise(DarknetNetwork(random_cfg(seed)), seed).to(memory_format=torch.channels_last)
     save_model(network, tmp_path / "new" / "folder")
@@ -60,18 +62,18 @@ def test_a_saved_network_gives_the_same_outputs(seed: int, tmp_path) -> None:
             torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
-def test_weights_that_darknet_trained_bring_its_epsilon(tmp_path, tiny) -> None:
+def test_weights_that_darknet_trained_bring_its_epsilon(tmp_path: Path, tiny: DarknetNetwork) -> None:
     """Images seen mean Darknet's 1e-6, none torch's 1e-5; the saved cfg says it, and what it says holds."""
     save_model(tiny, tmp_path / "ours")
-    assert load_folder(tmp_path / "ours").convolution(0).bn.eps == 1e-5
+    assert load_folder(tmp_path / "ours").batch_norm(0).eps == 1e-5
     tiny.header.seen = 64
     save_model(tiny, tmp_path / "darknets")
     loaded = load_folder(tmp_path / "darknets")
-    assert loaded.convolution(0).bn.eps == 1e-6
+    assert loaded.batch_norm(0).eps == 1e-6
     loaded.header.seen = 0
     save_model(loaded, tmp_path / "again")
     assert "bn_epsilon=1e-06" in (tmp_path / "again" / "model.cfg").read_text()
-    assert load_folder(tmp_path / "again").convolution(0).bn.eps == 1e-6
+    assert load_folder(tmp_path / "again").batch_norm(0).eps == 1e-6
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,9 @@ def test_weights_that_darknet_trained_bring_its_epsilon(tmp_path, tiny) -> None:
         (lambda content: b"", "found 0 bytes"),
     ],
 )
-def test_a_file_of_the_wrong_length_is_refused(change, message: str, tmp_path, tiny) -> None:
+def test_a_file_of_the_wrong_length_is_refused(
+    change: Callable[[bytes], bytes], message: str, tmp_path: Path, tiny: DarknetNetwork
+) -> None:
     """Truncated and over-long files say where they end, and the network stays as it was."""
     path = tmp_path / "bad.weights"
     save_weights(tiny, path)
@@ -100,11 +104,11 @@ def test_a_file_of_the_wrong_length_is_refused(change, message: str, tmp_path, t
 
 
 @pytest.mark.parametrize(("value", "found"), [(np.nan, "infinity or NaN"), (-1.0, "variances below 0")])
-def test_numbers_that_cannot_be_are_refused(value: float, found: str, tmp_path, tiny) -> None:
+def test_numbers_that_cannot_be_are_refused(value: float, found: str, tmp_path: Path, tiny: DarknetNetwork) -> None:
     """NaN anywhere, or a negative variance, as weights of another cfg have, names the layer."""
     path = tmp_path / "bad.weights"
     with torch.no_grad():
-        tiny.convolution(4).bn.running_var[1] = value
+        tiny.batch_norm(4).get_buffer("running_var")[1] = value
     save_weights(tiny, path)
     network = DarknetNetwork(tiny.cfg)
     before = state(network)
@@ -113,7 +117,7 @@ def test_numbers_that_cannot_be_are_refused(value: float, found: str, tmp_path, 
     assert all(map(np.array_equal, before, state(network)))
 
 
-def test_weights_of_another_class_count_say_which(tmp_path, tiny) -> None:
+def test_weights_of_another_class_count_say_which(tmp_path: Path, tiny: DarknetNetwork) -> None:
     """The right class count is in the message; partial loading takes everything but the heads."""
     path = tmp_path / "six.weights"
     save_weights(tiny, path)
@@ -128,7 +132,9 @@ def test_weights_of_another_class_count_say_which(tmp_path, tiny) -> None:
         assert torch.equal(network.convolution(head.layer).conv.weight, weight)
 
 
-def test_partial_loading_takes_a_backbone(tmp_path, tiny, caplog) -> None:
+def test_partial_loading_takes_a_backbone(
+    tmp_path: Path, tiny: DarknetNetwork, caplog: pytest.LogCaptureFixture
+) -> None:
     """A file that ends with a whole layer, as darknet53.conv.74 does, fills what it has and says what it left."""
     path = tmp_path / "full.weights"
     save_weights(tiny, path)
@@ -144,7 +150,9 @@ def test_partial_loading_takes_a_backbone(tmp_path, tiny, caplog) -> None:
     assert "left layers 4, 6," in caplog.text
 
 
-def test_a_failed_save_leaves_the_old_files(tmp_path, tiny, monkeypatch) -> None:
+def test_a_failed_save_leaves_the_old_files(
+    tmp_path: Path, tiny: DarknetNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When writing breaks off, cfg and weights are as they were and nothing else is left behind."""
     save_model(tiny, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -158,7 +166,7 @@ def test_a_failed_save_leaves_the_old_files(tmp_path, tiny, monkeypatch) -> None
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_folder_without_a_model_says_what_is_missing(tmp_path) -> None:
+def test_a_folder_without_a_model_says_what_is_missing(tmp_path: Path) -> None:
     """Naming a folder with no model in it names the missing file."""
     with pytest.raises(InputError, match=r"found no model\.cfg"):
         model_paths(tmp_path)

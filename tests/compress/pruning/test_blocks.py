@@ -88,7 +88,7 @@ def test_a_removed_block_passes_its_input_on() -> None:
     for new, old in enumerate(old_layers):
         small.layers[new].load_state_dict(full.layers[old].state_dict())
     with torch.no_grad():
-        full.convolution(2).bn.weight.zero_()
-        full.convolution(2).bn.bias.zero_()
+        full.batch_norm(2).weight.zero_()
+        full.batch_norm(2).bias.zero_()
         images = torch.rand(1, 3, 32, 32)
         torch.testing.assert_close(small(images), full(images), rtol=0, atol=0)

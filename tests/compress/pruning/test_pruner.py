@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ def with_gamma_zero(network: DarknetNetwork, result: PruneResult) -> DarknetNetw
     with torch.no_grad():
         for conv, kept in result.selection.kept.items():
             if reference.convolution(conv).bn is not None:
-                reference.convolution(conv).bn.weight.mul_(torch.from_numpy(kept))
+                reference.batch_norm(conv).weight.mul_(torch.from_numpy(kept))
     return reference
 
 
@@ -66,15 +67,15 @@ def test_zero_channels_cost_nothing(seed: int) -> None:
     with torch.no_grad():
         for conv, kept in selection.kept.items():
             if network.convolution(conv).bn is not None:
-                network.convolution(conv).bn.weight.mul_(torch.from_numpy(kept))
-                network.convolution(conv).bn.bias.mul_(torch.from_numpy(kept))
+                network.batch_norm(conv).weight.mul_(torch.from_numpy(kept))
+                network.batch_norm(conv).bias.mul_(torch.from_numpy(kept))
         images = torch.rand(1, 3, *network.cfg.input_hw)
         small = compact(silenced(network, selection), selection)
         torch.testing.assert_close(small(images), network(images), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_original_stays_and_the_result_can_be_cut_again(seed: int, tmp_path) -> None:
+def test_the_original_stays_and_the_result_can_be_cut_again(seed: int, tmp_path: Path) -> None:
     """Pruning changes nothing in its input; saved and loaded, the result gives the same and prunes further."""
     network = randomise(DarknetNetwork(random_cfg(seed)), seed)
     before = copy.deepcopy(network.state_dict())
@@ -108,7 +109,7 @@ def test_yolov3_keeps_its_outputs(channels: float) -> None:
     assert [head.anchors for head in result.network.heads] == [head.anchors for head in network.heads]
 
 
-def test_coco_tiny_keeps_its_outputs(shared_data) -> None:
+def test_coco_tiny_keeps_its_outputs(shared_data: Path) -> None:
     """Real weights: the check holds, folding is near exact inside and far better than dropping constants."""
     folder = shared_data / "weights"
     network = load_model(folder / "yolov3-tiny.cfg", folder / "yolov3-tiny.weights")
@@ -162,7 +163,7 @@ def test_outputs_too_large_for_float32_are_compared_in_float64() -> None:
 @pytest.mark.parametrize(
     ("input_hw", "checked"), [((64, 96), (64, 96)), ((608, 608), (256, 256)), ((416, 800), (128, 256))]
 )
-def test_check_images_are_of_a_size_the_network_takes(input_hw, checked) -> None:
+def test_check_images_are_of_a_size_the_network_takes(input_hw: tuple[int, int], checked: tuple[int, int]) -> None:
     """Small inputs are checked as they are, large ones in a smaller size of about the same form."""
     images = check_images(yolov3_cfg(6, input_hw, 0.125))
     assert tuple(images.shape) == (2, 3, *checked)

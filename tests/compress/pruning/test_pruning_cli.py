@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -21,14 +22,16 @@ FIELDS = {
 
 
 @pytest.fixture
-def model(tmp_path):
+def model(tmp_path: Path) -> tuple[list[str], Path]:
     """Flags that name a small model, and its folder."""
     folder = tmp_path / "full"
     save_model(randomise(DarknetNetwork(yolov3_cfg(6, (64, 64), 0.125))), folder)
     return ["--cfg", str(folder / "model.cfg"), "--weights", str(folder / "model.weights")], folder
 
 
-def test_a_smaller_model_and_its_report_are_written(model, tmp_path, capsys) -> None:
+def test_a_smaller_model_and_its_report_are_written(
+    model: tuple[list[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The folder holds a model that loads, and prune.json, which is what --json prints; the input stays."""
     flags, full = model
     before = {path.name: path.read_bytes() for path in full.iterdir()}
@@ -42,7 +45,9 @@ def test_a_smaller_model_and_its_report_are_written(model, tmp_path, capsys) -> 
     assert {path.name: path.read_bytes() for path in full.iterdir()} == before
 
 
-def test_the_summary_shows_the_check(model, tmp_path, capsys) -> None:
+def test_the_summary_shows_the_check(
+    model: tuple[list[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Without --json a reader sees sizes before and after and compact_vs_masked_max_abs; a target is reached."""
     flags, _ = model
     assert main(["prune", *flags, "--out", str(tmp_path / "small"), "--target-params", "300000"]) == 0
@@ -65,7 +70,13 @@ def test_the_summary_shows_the_check(model, tmp_path, capsys) -> None:
     ],
 )
 def test_wrong_use_is_explained_and_writes_nothing(
-    arguments, code: int, message: str, model, tmp_path, capsys, monkeypatch
+    arguments: list[str],
+    code: int,
+    message: str,
+    model: tuple[list[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each misuse exits non-zero, says what was expected, and leaves every file as it was."""
     monkeypatch.chdir(tmp_path)
@@ -76,7 +87,9 @@ def test_wrong_use_is_explained_and_writes_nothing(
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_weights_that_do_not_fit_are_named(model, tmp_path, capsys) -> None:
+def test_weights_that_do_not_fit_are_named(
+    model: tuple[list[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Truncated weights stop the pruning with their layer, before anything is written."""
     flags, full = model
     content = (full / "model.weights").read_bytes()

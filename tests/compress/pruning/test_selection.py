@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -36,7 +38,7 @@ def removed_share(network: DarknetNetwork, selection: Selection) -> float:
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.7])
 @pytest.mark.parametrize("blocks", [0, 8])
-def test_the_share_is_what_was_asked_for(share: float, blocks: int, yolov3) -> None:
+def test_the_share_is_what_was_asked_for(share: float, blocks: int, yolov3: DarknetNetwork) -> None:
     """At least the share goes, and at most one tied channel more."""
     selection = select(yolov3, PruneOptions(channels=share, blocks=blocks, min_channels=1))
     assert share <= removed_share(yolov3, selection) + 1e-9 <= share + 9 / 2000
@@ -48,7 +50,7 @@ def test_the_weakest_go_whatever_their_layer() -> None:
     network = randomise(DarknetNetwork(yolov3_tiny_cfg(6, (64, 64), 0.25)))
     selection = select(network, PruneOptions(channels=0.4, min_share=0.0, min_channels=1))
     gammas = {
-        conv: network.convolution(conv).bn.weight.detach().abs().numpy()
+        conv: network.batch_norm(conv).weight.detach().abs().numpy()
         for conv in range(23)
         if getattr(network.layers[conv], "bn", None) is not None
     }
@@ -57,7 +59,7 @@ def test_the_weakest_go_whatever_their_layer() -> None:
         assert gamma[selection.kept[conv]].min() > threshold or selection.kept[conv].sum() == 1
 
 
-def test_ties_and_exact_zeros_are_cut_by_rank(yolov3) -> None:
+def test_ties_and_exact_zeros_are_cut_by_rank(yolov3: DarknetNetwork) -> None:
     """With every gamma equal, or most of them zero, the share still holds, and zeros go before anything else."""
     equal = DarknetNetwork(yolov3.cfg)
     assert removed_share(equal, select(equal, PruneOptions(channels=0.6, min_channels=1))) == pytest.approx(
@@ -67,18 +69,18 @@ def test_ties_and_exact_zeros_are_cut_by_rank(yolov3) -> None:
     selection = select(sparse, PruneOptions(channels=0.5, min_channels=1))
     assert removed_share(sparse, selection) == pytest.approx(0.5, abs=5e-3)
     for conv in (2, 6, 75, 96):  # tied with no other
-        gamma = sparse.convolution(conv).bn.weight.detach().numpy()
+        gamma = sparse.batch_norm(conv).weight.detach().numpy()
         assert not gamma[~selection.kept[conv]].any()
 
 
-def test_tied_layers_keep_the_same_channels(yolov3) -> None:
+def test_tied_layers_keep_the_same_channels(yolov3: DarknetNetwork) -> None:
     """Members of a group have one mask, chosen by the mean of their gammas."""
     selection = select(yolov3, PruneOptions(channels=0.5))
     for group in channel_groups(yolov3.cfg):
         masks = [selection.kept[conv] for conv in group.members]
         assert all(np.array_equal(mask, masks[0]) for mask in masks)
         score = np.mean(
-            [yolov3.layers[conv].bn.weight.detach().abs().numpy() for conv in group.members if group.prunable]
+            [yolov3.batch_norm(conv).weight.detach().abs().numpy() for conv in group.members if group.prunable]
             or [np.ones(group.channels)],
             axis=0,
         )
@@ -87,7 +89,7 @@ def test_tied_layers_keep_the_same_channels(yolov3) -> None:
 
 
 @pytest.mark.parametrize("share", [0.999, 1.0])
-def test_every_layer_keeps_its_minimum(share: float, yolov3) -> None:
+def test_every_layer_keeps_its_minimum(share: float, yolov3: DarknetNetwork) -> None:
     """However much is asked for, min_channels and min_share hold in every layer and no layer is empty."""
     options = PruneOptions(channels=share, blocks=23, min_share=0.05, min_channels=3)
     selection = select(yolov3, options)
@@ -98,7 +100,7 @@ def test_every_layer_keeps_its_minimum(share: float, yolov3) -> None:
 
 
 @pytest.mark.parametrize("multiple", [4, 8, 16])
-def test_kept_widths_are_multiples(multiple: int, yolov3) -> None:
+def test_kept_widths_are_multiples(multiple: int, yolov3: DarknetNetwork) -> None:
     """Widths are rounded to the nearest multiple, never to 0, and stop at the full width."""
     plain = select(yolov3, PruneOptions(channels=0.6)).widths
     rounded = select(yolov3, PruneOptions(channels=0.6, width_multiple=multiple)).widths
@@ -115,14 +117,14 @@ def test_blocks_with_the_weakest_second_convolution_go() -> None:
     blocks = removable_blocks(network.cfg)
     with torch.no_grad():
         for block in (blocks[3], blocks[17], blocks[20]):
-            network.convolution(block.second_conv).bn.weight.mul_(0.01)
+            network.batch_norm(block.second_conv).weight.mul_(0.01)
     for share in (0.0, 0.85):
         selection = select(network, PruneOptions(channels=share, blocks=3))
         assert selection.removed_blocks == (blocks[3], blocks[17], blocks[20])
         assert not any(selection.kept[conv].any() for block in blocks[3:4] for conv in block.layers[:2])
 
 
-def test_choosing_again_after_silencing_takes_nothing_alive(yolov3) -> None:
+def test_choosing_again_after_silencing_takes_nothing_alive(yolov3: DarknetNetwork) -> None:
     """Once the chosen gammas and betas are zero, the same options choose among them alone, and nearly all of them."""
     network = randomise(DarknetNetwork(yolov3.cfg))
     options = PruneOptions(channels=0.7, blocks=5)
@@ -130,8 +132,8 @@ def test_choosing_again_after_silencing_takes_nothing_alive(yolov3) -> None:
     with torch.no_grad():
         for conv, kept in selection.kept.items():
             if network.convolution(conv).bn is not None:
-                network.convolution(conv).bn.weight.mul_(torch.from_numpy(kept))
-                network.convolution(conv).bn.bias.mul_(torch.from_numpy(kept))
+                network.batch_norm(conv).weight.mul_(torch.from_numpy(kept))
+                network.batch_norm(conv).bias.mul_(torch.from_numpy(kept))
     again = select(network, options)
     assert again.removed_blocks == selection.removed_blocks
     assert not any((kept & ~again.kept[conv]).any() for conv, kept in selection.kept.items())
@@ -139,7 +141,7 @@ def test_choosing_again_after_silencing_takes_nothing_alive(yolov3) -> None:
     assert sum((again.kept[conv] & ~kept).sum() for conv, kept in selection.kept.items()) < 9
 
 
-def test_targets_are_reached_and_hardly_passed(yolov3) -> None:
+def test_targets_are_reached_and_hardly_passed(yolov3: DarknetNetwork) -> None:
     """The parameters and GMACs asked for are reached with the fewest channels cut."""
     before = parameter_count(yolov3.cfg)
     cut, _ = selected_cfg(yolov3.cfg, select(yolov3, PruneOptions(target_params=before // 4)))
@@ -151,7 +153,7 @@ def test_targets_are_reached_and_hardly_passed(yolov3) -> None:
     assert untouched == yolov3.cfg
 
 
-def test_what_cannot_be_had_is_refused(yolov3) -> None:
+def test_what_cannot_be_had_is_refused(yolov3: DarknetNetwork) -> None:
     """Too many blocks, a target below the smallest widths and values out of range say what would do."""
     with pytest.raises(InputError, match="found 23. Ask for at most 23"):
         select(yolov3, PruneOptions(blocks=24))
@@ -169,7 +171,7 @@ def test_what_cannot_be_had_is_refused(yolov3) -> None:
             PruneOptions(**wrong)
 
 
-def test_a_choice_survives_a_checkpoint(yolov3, tmp_path) -> None:
+def test_a_choice_survives_a_checkpoint(yolov3: DarknetNetwork, tmp_path: Path) -> None:
     """A selection's state goes through torch's safe loading and gives the selection back."""
     selection = select(yolov3, PruneOptions(channels=0.5, blocks=2))
     torch.save(selection.to_state(), tmp_path / "state.pt")
