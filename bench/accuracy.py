@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +48,7 @@ def evaluate(
     session: Session,
     dataset: Dataset,
     split: str | None = None,
+    workers: int = 1,
     progress: Callable[[int], None] = lambda done: None,
 ) -> AccuracyRecord:
     """Detect on every picture of the dataset and compare with its labels.
@@ -55,6 +57,7 @@ def evaluate(
         model: whose spec decodes; its classes must be the dataset's.
         session: that runs the network.
         split: which part of the dataset this is, for the record.
+        workers: pictures in work at the same time, each in a thread.
         progress: called with the number of pictures done.
     Raises:
         InputError: an unreadable picture, no picture or no label at all, or other classes than the model's.
@@ -67,11 +70,13 @@ def evaluate(
             f"{dataset.name}: expected labelled boxes to compare with, found none in {len(dataset.samples)} pictures. "
             "Choose another split or dataset; `roadslim data check DATASET` shows what it has."
         )
-    predictions, truths = [], []
-    for done, sample in enumerate(dataset.samples, start=1):
-        predictions.append(detector.detect(read_image(sample)))
-        truths.append(Truth(sample.boxes_xyxy, sample.class_id))
-        progress(done)
+    predictions = []
+    with ThreadPoolExecutor(workers) as pool:
+        found_in_order = pool.map(lambda sample: detector.detect(read_image(sample)), dataset.samples)
+        for done, found in enumerate(found_in_order, start=1):
+            predictions.append(found)
+            progress(done)
+    truths = [Truth(sample.boxes_xyxy, sample.class_id) for sample in dataset.samples]
     accuracy = mean_average_precision(predictions, truths, dataset.classes)
     return AccuracyRecord(
         map50=accuracy.map50,
