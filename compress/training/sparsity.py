@@ -23,11 +23,10 @@ from compress.pruning import PruneOptions, Selection, channel_groups, select
 from compress.training.trainer import Metrics, StepHook
 
 _RESELECT_STEPS = 20  # the choice follows the gammas so often
-_SETTLED_SHARE = 0.6  # of the steps: from here on the choice stays
-_ZEROED_SHARE = 0.8  # of the steps: from here on what was chosen is held at exactly zero
+_SETTLED_SHARE = 0.65  # of the steps: from here on the choice stays
+_ZEROED_SHARE = 0.75  # of the steps: from here on what was chosen is held at exactly zero
 _HISTOGRAM_BINS = 48
 _HISTOGRAM_MAX = 1.5
-_SPREAD_PULL = 0.3  # of the strength goes to all channels alike, the rest to those that will be cut
 
 
 class Sparsity(StepHook):
@@ -55,7 +54,7 @@ class Sparsity(StepHook):
         spread = self._config.spread_share
         done = (step + 1) / self._steps
         if done <= spread:
-            pull = _SPREAD_PULL * self._config.strength / (spread * self._steps)
+            pull = self._config.strength / (spread * self._steps)
             for group in self._groups:
                 self._pull(group.members, torch.ones(group.channels, dtype=torch.bool), pull)
             return

@@ -6,6 +6,7 @@ A training that was killed goes on from its last whole epoch and ends with the s
 from __future__ import annotations
 
 import copy
+import io
 import json
 import logging
 import math
@@ -20,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from board_app.core.atomic_file import replacing
+from board_app.core.atomic_file import write_bytes, write_text
 from board_app.core.errors import InputError, RoadslimError
 from compress.config import TrainingConfig
 from compress.darknet.network import DarknetNetwork
@@ -184,10 +185,10 @@ class Training:
             "hook": self.hook.state(),
             "history": json.dumps(self._history),
         }
-        with replacing(self._checkpoint) as partial:
-            torch.save(state, partial)
-        with replacing(self.folder / "metrics.jsonl") as partial:
-            partial.write_text("".join(json.dumps(line) + "\n" for line in self._history))
+        content = io.BytesIO()  # torch writes to files in a way that hides a full disk
+        torch.save(state, content)
+        write_bytes(self._checkpoint, content.getvalue())
+        write_text(self.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self._history))
 
     def _resume(self) -> None:
         if not self._checkpoint.exists():

@@ -1,0 +1,87 @@
+"""Run folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from board_app.core.errors import InputError, RoadslimError
+from compress.stages.folder import StageFolder, StageKey, exclusive
+
+KEY = StageKey({"data": "a1"}, {"epochs": 3})
+
+
+def finish(folder: StageFolder, key: StageKey, content: str) -> None:
+    (folder.begin(key) / "model.cfg").write_text(content)
+    folder.finish(key, {"map50": 0.5}, "0.0", 1.0)
+
+
+def test_a_finished_stage_is_known_by_its_key(tmp_path: Path) -> None:
+    """The same inputs and settings: finished; other settings or inputs: not."""
+    folder = StageFolder(tmp_path, "train")
+    assert not folder.is_finished(KEY)
+    finish(folder, KEY, "one")
+    assert folder.is_finished(KEY)
+    assert not folder.is_finished(StageKey({"data": "b2"}, KEY.settings))
+    assert not folder.is_finished(StageKey(KEY.inputs, {"epochs": 4}))
+
+
+def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
+    """A stage whose output was edited is not taken for finished."""
+    folder = StageFolder(tmp_path, "train")
+    finish(folder, KEY, "one")
+    (folder.path / "model.cfg").write_text("edited")
+    assert not folder.is_finished(KEY)
+
+
+def test_the_finished_stage_stays_while_the_next_is_made(tmp_path: Path) -> None:
+    """Until the new one is whole, the old one's files are what they were."""
+    folder = StageFolder(tmp_path, "train")
+    finish(folder, KEY, "one")
+    other = StageKey(KEY.inputs, {"epochs": 4})
+    (folder.begin(other) / "model.cfg").write_text("two")
+    assert (folder.path / "model.cfg").read_text() == "one"
+    folder.finish(other, {}, "0.0", 1.0)
+    assert (folder.path / "model.cfg").read_text() == "two"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["train"]
+
+
+def test_a_killed_attempt_is_taken_up_with_the_same_key_only(tmp_path: Path) -> None:
+    """Its checkpoint is still there; with another key the attempt starts empty."""
+    folder = StageFolder(tmp_path, "train")
+    (folder.begin(KEY) / "checkpoint.pt").write_text("state")
+    assert (folder.begin(KEY) / "checkpoint.pt").exists()
+    assert not (folder.begin(StageKey(KEY.inputs, {"epochs": 4})) / "checkpoint.pt").exists()
+
+
+def test_a_kill_between_the_last_two_renames_loses_nothing(tmp_path: Path) -> None:
+    """A whole partial folder takes its place at the next start."""
+    folder = StageFolder(tmp_path, "train")
+    finish(folder, KEY, "one")
+    folder.path.rename(folder.partial)
+    assert folder.is_finished(KEY) and (folder.path / "model.cfg").read_text() == "one"
+
+
+def test_results_of_a_stage_that_has_not_run_say_which_command_to_run(tmp_path: Path) -> None:
+    """The message names the stage."""
+    with pytest.raises(InputError, match="roadslim train"):
+        StageFolder(tmp_path, "train").results()
+
+
+def test_stage_json_has_inputs_settings_results_and_hashes(tmp_path: Path) -> None:
+    """Everything that the contract names."""
+    folder = StageFolder(tmp_path, "train")
+    finish(folder, KEY, "one")
+    document = json.loads((folder.path / "stage.json").read_text())
+    assert document["inputs"] == KEY.inputs and document["settings"] == KEY.settings
+    assert document["results"] == {"map50": 0.5} and len(document["outputs"]["model.cfg"]) == 64
+
+
+def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
+    """The second gets an error while the first holds the folder, and the folder after it."""
+    with exclusive(tmp_path), pytest.raises(RoadslimError, match="another process"), exclusive(tmp_path):
+        pass
+    with exclusive(tmp_path):
+        pass
