@@ -29,8 +29,8 @@ class _Row:
 
 
 _ROWS = (
-    _Row("YOLOv3-608 (original)", 61_550_659, 0.935, 11.2),
-    _Row("YOLOv3-608 pruned (original)", 3_251_639, 0.924, 1.8),
+    _Row("YOLOv3-608", 61_550_659, 0.935, 11.2),
+    _Row("YOLOv3-608 pruned", 3_251_639, 0.924, 1.8),
 )
 
 

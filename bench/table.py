@@ -18,6 +18,8 @@ LEGEND = (
 )
 _NONE = "–"
 _LOG_WIDTH = 150  # columns where there is no terminal
+_FIRST_COLUMNS = 7  # up to the int8 mAP; times come after them
+_GAP = 2  # columns of the terminal between two of the table
 
 
 @dataclass(frozen=True)
@@ -105,25 +107,55 @@ def three_digits(value: float) -> str:
 
 
 def print_table(summary: Summary, stream: IO[str] | None = None) -> None:
-    """Both tables and the notes with rich; as wide as the terminal, or wide where there is none."""
+    """Both tables and the notes with rich; times in a table of their own where the terminal is narrow."""
     from rich.console import Console
 
     stream = stream or sys.stdout
     console = Console(file=stream, width=None if stream.isatty() else _LOG_WIDTH, highlight=False)
     for grid in (main_grid(summary), published_grid(summary)):
-        if grid:
-            console.print(_rich_table(grid))
+        for part in _fitting(grid, console.width) if grid else ():
+            console.print(_rich_table(part), "")
     for note in notes_of(summary):
         console.print(note, style="dim" if stream.isatty() else None, markup=False)
+
+
+def _fitting(grid: Grid, width: int) -> list[Grid]:
+    """The grid, or where it is wider than the terminal its first columns and then the names with the others."""
+    lines = [tuple(max(_two_lines(cell).split("\n"), key=len) for cell in grid.header), *grid.rows]
+    columns = [max(len(line[index]) for line in lines) for index in range(len(grid.header))]
+    if sum(columns) + _GAP * len(columns) <= width or len(columns) <= _FIRST_COLUMNS:
+        return [grid]
+    rest = [(row[0], *row[_FIRST_COLUMNS:]) for row in grid.rows]
+    return [
+        Grid(grid.title, grid.header[:_FIRST_COLUMNS], tuple(row[:_FIRST_COLUMNS] for row in grid.rows)),
+        Grid("", (grid.header[0], *grid.header[_FIRST_COLUMNS:]), tuple(rest)),
+    ]
+
+
+def _two_lines(header: str) -> str:
+    """Broken at the space nearest to the middle."""
+    spaces = [index for index, letter in enumerate(header) if letter == " "]
+    if not spaces:
+        return header
+    middle = min(spaces, key=lambda index: abs(index - len(header) / 2))
+    return f"{header[:middle]}\n{header[middle + 1 :]}"
 
 
 def _rich_table(grid: Grid) -> object:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=grid.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    title = grid.title or None
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for index, name in enumerate(grid.header):
-        table.add_column(name, justify="right" if index else "left", no_wrap=not index)
+        table.add_column(_two_lines(name), justify="right" if index else "left", no_wrap=True, vertical="bottom")
     for row in grid.rows:
         table.add_row(*row)
     return table

@@ -84,7 +84,7 @@ def test_the_original_works_figures() -> None:
     """The published rows are exactly the original's, with origin `published` and no more claimed."""
     found = {(result.model.name, result.metric): result for result in published_results("0")}
     assert {result.origin for result in found.values()} == {"published"}
-    large, small = "YOLOv3-608 (original)", "YOLOv3-608 pruned (original)"
+    large, small = "YOLOv3-608", "YOLOv3-608 pruned"
     assert found[large, "latency"].model.params == 61_550_659 and found[large, "latency"].samples_ms == [11.2]
     assert found[small, "latency"].model.params == 3_251_639 and found[small, "latency"].samples_ms == [1.8]
     accuracies = [found[name, "accuracy"].accuracy for name in (large, small)]

@@ -105,6 +105,14 @@ def test_the_data_is_named(summary: Summary, form: Any) -> None:
     assert "synthetic road scenes (road, 5 images)" in text and "not real roads" in text
 
 
+def test_a_narrow_terminal_cuts_nothing(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In 80 columns the times move into a table of their own, and every figure is whole."""
+    monkeypatch.setattr("bench.table._LOG_WIDTH", 80)
+    text = _terminal(summary)
+    assert "…" not in text and max(map(len, text.splitlines())) <= 80
+    assert text.count("unpruned") == 2 and "123 m" in text and "93.5 % pub" in text
+
+
 def test_the_reason_is_told(summary: Summary) -> None:
     """An INVALID figure's reason stands under the table, once, with the figure."""
     assert summary.doubts == ("drift (distilled on torch CPU)",)
