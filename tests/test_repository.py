@@ -136,6 +136,15 @@ def test_no_machine_in_the_repository() -> None:
         assert not found, f"{name}: {found.group() if found else ''}"
 
 
+def test_vitis_container_is_pinned() -> None:
+    """The Vitis AI image has a tag that names one version, and only packages of ours are added to it."""
+    text = (ROOT / "Dockerfile.vitis").read_text()
+    tag = re.search(r"^ARG VITIS_AI=xilinx/vitis-ai-pytorch-cpu:(\S+)$", text, re.MULTILINE)
+    assert tag and re.fullmatch(r"ubuntu2004-\d+\.\d+\.\d+\.\d+", tag.group(1))
+    copied = re.findall(r"^COPY (\S+)", text, re.MULTILINE)
+    assert copied and all((ROOT / name / "__init__.py").is_file() for name in copied)
+
+
 @pytest.mark.parametrize("script", ["scripts/setup", "scripts/demo", ".ci/run"])
 def test_scripts_parse(script: str) -> None:
     """The shell scripts are executable and their shell reads them."""

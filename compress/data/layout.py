@@ -11,11 +11,13 @@ import yaml
 from board_app.core.errors import InputError
 from board_app.core.road_damage import ROAD_CLASSES, ROAD_LABELS
 from compress.data.coco_json import coco_class_names
+from compress.data.image_size import IMAGE_SUFFIXES
 from compress.data.voc_xml import annotation_folder, voc_class_names, voc_images
 
 DATASET_FILE = "dataset.yaml"
 Kind = Literal["yolo", "voc", "coco"]
 _CLASS_FILES = ("classes.txt", "obj.names", "classes.names")
+_SPLIT_NAMES = ("train", "val", "test")
 _KEYS = {"name", "format", "classes", "labels", "origin", "splits", "parameters"}
 
 
@@ -131,9 +133,18 @@ def _bare_yolo(root: Path) -> Layout | None:
     named = next((root / name for name in _CLASS_FILES if (root / name).is_file()), None)
     if named is None or not (root / "images").is_dir() or annotation_folder(root) is not None:
         return None
-    lists = {path.stem: path for path in sorted(root.glob("*.txt")) if path.name not in _CLASS_FILES}
+    lists = {path.stem: path for path in sorted(root.glob("*.txt")) if _lists_images(path)}
     folders = {path.name: path for path in sorted((root / "images").iterdir()) if path.is_dir()}
     return _bare(root, "yolo", class_list(named), lists or folders or {"all": root / "images"})
+
+
+def _lists_images(path: Path) -> bool:
+    """Whether a text file is a list of images: by its name, or by what its first line ends in."""
+    if path.stem in _SPLIT_NAMES:
+        return True
+    with open(path, encoding="utf-8-sig", errors="replace") as lines:
+        first = next((line.strip() for line in lines if line.strip()), "")
+    return Path(first).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _bare_voc(root: Path) -> Layout | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -111,6 +112,25 @@ def test_scenes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there already" in capsys.readouterr().out
     report = check_dataset(tmp_path / "set")
     assert [split.images for split in report.splits.values()] == [9, 1, 1] and not report.problems
+
+
+def test_full_disk(
+    yolo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk neither a converted dataset nor scenes are left half done, and the message says what to do."""
+
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    before = sorted(tmp_path.iterdir())
+    for command in (
+        ["convert", str(yolo_folder), str(tmp_path / "new"), "--to", "coco"],
+        ["scenes", str(tmp_path / "new"), "--images", "1", "--size", "96", "128", "--processes", "1"],
+    ):
+        assert main(["data", *command]) == 1
+        assert "the disk is full" in capsys.readouterr().err
+        assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(

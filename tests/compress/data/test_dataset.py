@@ -140,6 +140,14 @@ def test_split_folders(yolo_folder: Path) -> None:
     assert [sample.class_id.tolist() for sample in open_dataset(yolo_folder, "val").samples] == [[1]]
 
 
+def test_other_text_files_are_no_splits(yolo_folder: Path) -> None:
+    """A read-me beside the list files is no split; a list of any name is."""
+    (yolo_folder / "README.txt").write_text("Roads of our town.\n")
+    (yolo_folder / "night.txt").write_text("\nimages/c.jpg\n")
+    assert len(open_dataset(yolo_folder)) == 4
+    assert len(open_dataset(yolo_folder, "night")) == 1
+
+
 def test_rdd2022_country_folder(yolo_folder: Path, tmp_path: Path) -> None:
     """A country folder as RDD2022 ships it has the split train; its test part without annotations is no split."""
     country = tmp_path / "Japan"
