@@ -47,3 +47,9 @@ def test_says_when_there_is_no_plan(tmp_path: Path) -> None:
     """A missing file is a usage error."""
     with pytest.raises(UsageError, match="expected a plan"):
         load_plan(tmp_path / "plan.yaml")
+
+
+def test_the_examples_can_be_read() -> None:
+    """Every plan in configs/ loads."""
+    examples = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*-bench.yaml"))
+    assert examples and all(load_plan(example).models for example in examples)
