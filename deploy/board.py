@@ -204,8 +204,8 @@ class Board:
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise self._lost("asking for the application's health", error) from error
         channel.settimeout(timeout_s)
-        connection = _ChannelConnection(channel)
         try:
+            connection = _ChannelConnection(channel)
             connection.request("GET", path, headers={"Host": "localhost"})
             return connection.getresponse().read()
         except (http.client.HTTPException, OSError, EOFError):
@@ -213,14 +213,27 @@ class Board:
                 raise self._lost("asking for the application's health", EOFError()) from None
             return None
         finally:
-            connection.close()
+            channel.close()
+
+
+class _ChannelSocket:
+    """The little of a socket that HTTP needs.
+
+    A socket that is closed is still read through its file; a channel is not. So the channel is closed by its owner.
+    """
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self.sendall, self.makefile = channel.sendall, channel.makefile
+
+    def close(self) -> None:
+        """Nothing: see above."""
 
 
 class _ChannelConnection(http.client.HTTPConnection):
-    """HTTP over an SSH channel, which has a socket's methods."""
+    """HTTP over an SSH channel."""
 
     auto_open = 0
 
-    def __init__(self, channel: Any) -> None:
+    def __init__(self, channel: paramiko.Channel) -> None:
         super().__init__("localhost")
-        self.sock = channel
+        self.sock: Any = _ChannelSocket(channel)

@@ -31,9 +31,9 @@ def _seconds(text: str) -> float:
 
 def _add_deploy(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Put a bundle on a board and start it: the host key and the board are checked, what the board lacks is "
-        "uploaded and verified there, the switch is atomic. If the first frame does not go through the DPU in time, "
-        "the release before serves again. Log in with a key; nothing is installed on the board."
+        "Put a bundle on a board and start it. Host key and board are checked, what the board lacks is\n"
+        "uploaded and verified there, the switch is atomic; if the first frame does not go through the DPU\n"
+        "in time, the release before serves again. Log in with a key; nothing is installed on the board."
     )
     parser.epilog = (
         "example:\n  roadslim deploy runs/demo/bundle/demo.bundle --board root@192.168.1.20 --source camera:0\n\n"
@@ -137,8 +137,8 @@ def _add_live(parser: argparse.ArgumentParser) -> None:
     from board_app.cli import add_arguments
 
     parser.description = (
-        "Run the board application here, on the software DPU: the same program as on the board, as a process that "
-        "takes this one's place, with the stand-ins for xir and vart in front on PYTHONPATH."
+        "Run the board application here, on the software DPU: the same program as on the board, as a process\n"
+        "that takes this one's place, with the stand-ins for xir and vart in front on PYTHONPATH."
     )
     parser.epilog = (
         "example:\n  roadslim live runs/demo/bundle/demo.bundle --source drive:7 --seconds 20\n"

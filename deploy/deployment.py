@@ -201,10 +201,10 @@ class _Deployment:
                 self.report.bytes_sent += count
                 self.options.on_sent(path, count)
 
-            self.report.bytes_sent = self.releases.upload(self.release, sent)
-            step.message = (
-                f"{self.report.bytes_sent / 1e6:.2f} of {self.release.bytes / 1e6:.2f} MB sent, rest was there"
-            )
+            uploaded = self.releases.upload(self.release, sent)
+            self.report.bytes_sent = uploaded.bytes
+            reused = len(self.release.files) - uploaded.files
+            step.message = f"{uploaded.files} files, {uploaded.bytes / 1e6:.2f} MB sent; {reused} were there already"
         with self.steps.step("verify") as step:
             self.releases.finish(self.release)
             step.message = f"SHA-256 of {len(self.release.files)} files equal on the board"

@@ -13,6 +13,7 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from deploy.board import Board
@@ -30,6 +31,14 @@ _HASH_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 _LINK = 'cd "$1" && shift && while [ $# -gt 1 ]; do ln "$1" "$2" 2>/dev/null || cp "$1" "$2" || exit 1; shift 2; done'
 _HASH = 'cd "$1" && shift && sha256sum "$@" 2>/dev/null; exit 0'
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """What was sent: files (release.json aside) and bytes (with it)."""
+
+    files: int
+    bytes: int
 
 
 def _batches(files: Sequence[ReleaseFile]) -> Iterator[Sequence[ReleaseFile]]:
@@ -111,11 +120,9 @@ class Releases:
             wrong += [file for file in batch if hashes.get(file.path) != file.sha256]
         return wrong
 
-    def upload(self, release: Release, progress: Progress) -> int:
+    def upload(self, release: Release, progress: Progress) -> Uploaded:
         """Put a release into releases/ID.partial; what another release has already is linked, not sent.
 
-        Returns:
-            Bytes sent.
         Raises:
             UploadError: the board's disk is full, or a file arrived changed.
             ConnectionFailed: the connection broke; the unfinished folder goes with the next deployment.
@@ -127,11 +134,11 @@ class Releases:
             self.board.shell('mkdir -p "$@"', *folders, doing=f"making {partial}")
             missing = self._link(release, partial)
             sent = sum(self._send(file, posixpath.join(partial, file.path), progress) for file in missing)
-            sent += self._write_document(release, posixpath.join(partial, RELEASE_FILE))
+            sent += self._write_document(release, posixpath.join(partial, RELEASE_FILE), progress)
         except (UploadError, KeyboardInterrupt):
             self.remove([release.id + PARTIAL])
             raise
-        return sent
+        return Uploaded(len(missing), sent)
 
     def _link(self, release: Release, partial: str) -> list[ReleaseFile]:
         """Link what the board has already; give the files that must be sent."""
@@ -167,7 +174,7 @@ class Releases:
                 raise self._not_written(file.path, error) from error
         return file.bytes
 
-    def _write_document(self, release: Release, place: str) -> int:
+    def _write_document(self, release: Release, place: str, progress: Progress) -> int:
         content = (json.dumps(release.document(), indent=2) + "\n").encode()
         with self.board.talking(f"sending {RELEASE_FILE}"):
             try:
@@ -176,6 +183,7 @@ class Releases:
                     stream.write(content)
             except OSError as error:
                 raise self._not_written(RELEASE_FILE, error) from error
+        progress(RELEASE_FILE, len(content))
         return len(content)
 
     def _not_written(self, path: str, error: OSError) -> Exception:

@@ -23,7 +23,7 @@ from dpu.testing import QuantisedGraph
 SOURCE = "drive:1?size=160x120&fps=10"
 
 
-def write_small_bundle(path: Path, name: str = "small", input_tensor: str = "input_0_fix") -> Bundle:
+def _write_small_bundle(path: Path, name: str = "small", input_tensor: str = "input_0_fix") -> Bundle:
     """A bundle of a network with random weights and one head; with another input tensor the application refuses it."""
     rng = np.random.default_rng(4)
     net = QuantisedGraph("small")
@@ -74,8 +74,8 @@ http.server.ThreadingHTTPServer((host, int(port)), Handler).serve_forever()
 '''
 
 
-def write_fake_app(folder: Path, version: str = "1", wrong: str = "") -> Path:
-    """A tiny application in place of board_app: `wrong` is `exits`, `ill` (never healthy) or `stubborn` (no SIGTERM)."""
+def _write_fake_app(folder: Path, version: str = "1", wrong: str = "") -> Path:
+    """A tiny application in place of board_app; `wrong`: `exits`, `ill` (never healthy), `stubborn` (no SIGTERM)."""
     package = folder / "board_app"
     (package / "web").mkdir(parents=True)
     (package / "__init__.py").write_text("")
@@ -85,30 +85,42 @@ def write_fake_app(folder: Path, version: str = "1", wrong: str = "") -> Path:
 
 
 @pytest.fixture
-def small_bundle(tmp_path: Path) -> Bundle:
+def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
+    """Writes a bundle that the real application runs on the stand-ins; refused with `input_tensor="another"`."""
+    return lambda name, **changes: _write_small_bundle(tmp_path / f"{name}.bundle", name, **changes)
+
+
+@pytest.fixture
+def small_bundle(make_bundle: Callable[..., Bundle]) -> Bundle:
     """A bundle that the real application runs on the stand-ins."""
-    return write_small_bundle(tmp_path / "small.bundle")
+    return make_bundle("small")
 
 
 @pytest.fixture
-def fake_app(tmp_path: Path) -> Path:
+def make_app(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a tiny application in place of board_app, by version and what is wrong with it."""
+    return lambda version="1", wrong="": _write_fake_app(tmp_path / f"app_{version}{wrong}", version, wrong)
+
+
+@pytest.fixture
+def fake_app(make_app: Callable[..., Path]) -> Path:
     """A healthy fake application, version 1."""
-    return write_fake_app(tmp_path / "app1")
+    return make_app()
 
 
 @pytest.fixture
-def steps() -> Steps:
-    """Steps that are shown to nobody."""
-    return Steps(Console(file=io.StringIO(), width=200), Console(file=io.StringIO()))
+def new_steps() -> Callable[[], Steps]:
+    """Makes steps that are shown to nobody."""
+    return lambda: Steps(Console(file=io.StringIO(), width=200), Console(file=io.StringIO()))
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Iterator[LoopbackBoard]:
-    """A board on loopback that runs during the test."""
+def board(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LoopbackBoard]:
+    """A board on loopback that runs during the test; with parameter True one for the real application."""
     reason = why_no_board()
     if reason is not None:
         pytest.skip(reason)
-    with loopback_board(tmp_path / "loopback") as running:
+    with loopback_board(tmp_path / "loopback", real_modules=getattr(request, "param", False)) as running:
         yield running
 
 
