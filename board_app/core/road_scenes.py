@@ -213,10 +213,9 @@ def _photograph(
     x = np.linspace(-1, 1, width, dtype=np.float32)[None]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     gain = light.gain * (1 - light.vignette * (x * x + y * y) / 2)
-    picture = picture * gain[..., None] * np.asarray(light.tint_bgr, np.float32)
+    picture *= gain[..., None] * np.asarray(light.tint_bgr, np.float32)
     picture += light.noise * rng.standard_normal((height, width, 1), dtype=np.float32)
-    picture = 255 * np.clip(picture / 255, 0, 1) ** light.gamma
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    return np.asarray(255 * np.clip(picture / 255, 0, 1) ** light.gamma, np.uint8)
 
 
 def _put_background(picture: np.ndarray, camera: RoadCamera, light: _Light, rng: np.random.Generator) -> None:

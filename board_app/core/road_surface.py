@@ -17,20 +17,10 @@ CHUNK_M = 16.0
 CHUNK_HW = (int(CHUNK_M * PIXELS_PER_M), int(ROAD_WIDTH_M * PIXELS_PER_M))
 
 
-def to_column(x_m: float) -> float:
-    """The surface column of a lateral position."""
-    return (x_m + ROAD_WIDTH_M / 2) * PIXELS_PER_M
-
-
-def to_row(y_m: float) -> float:
-    """The surface row of a distance from the chunk's near end."""
-    return (CHUNK_M - y_m) * PIXELS_PER_M
-
-
 def to_pixels(points_m: np.ndarray) -> np.ndarray:
     """Surface pixels (x, y), int32 (N, 2), of road points (N, 2) in metres from the chunk's near end."""
-    pixels = np.column_stack([to_column(points_m[:, 0]), to_row(points_m[:, 1])])
-    return np.round(pixels).astype(np.int32)
+    pixels = ([ROAD_WIDTH_M / 2, CHUNK_M] + points_m * [1, -1]) * PIXELS_PER_M
+    return np.asarray(np.round(pixels), np.int32)
 
 
 def smooth_noise(rng: np.random.Generator, size_hw: Tuple[int, int], cell_px: float) -> np.ndarray:
@@ -182,7 +172,7 @@ def _blend_patch(surface: np.ndarray, rng: np.random.Generator, shade: float, so
         centre = tuple(map(int, to_pixels(np.array([[x_m, y_m]]))[0]))
         axes = (int(rng.uniform(0.3, 0.9) * PIXELS_PER_M), int(rng.uniform(0.6, 1.8) * PIXELS_PER_M))
         cv2.ellipse(mask, centre, axes, float(rng.uniform(-20, 20)), 0, 360, 255, -1)
-        mask = cv2.GaussianBlur(mask, (0, 0), 9)
+        cv2.GaussianBlur(mask, (0, 0), 9, dst=mask)
     else:
         half_x, half_y = rng.uniform(0.3, 0.8), rng.uniform(0.4, 1.5)
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [half_x, half_y] + rng.normal(0, 0.04, (4, 2))

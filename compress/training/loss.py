@@ -125,7 +125,7 @@ def yolo_loss(raw_heads: Sequence[Tensor], heads: Sequence[Head], truths: Tensor
         truths: float (M, 6), see `assign`; M may be 0.
     """
     outputs = [split_head(raw, head) for raw, head in zip(raw_heads, heads, strict=True)]
-    assignments = assign(truths, heads, [raw.shape[2:] for raw in raw_heads])
+    assignments = assign(truths, heads, [(raw.shape[2], raw.shape[3]) for raw in raw_heads])
     positives = max(sum(len(assignment.image) for assignment in assignments), 1)
     zero = raw_heads[0].new_zeros(())
     box, objectness, classes = zero, zero, zero

@@ -84,10 +84,10 @@ class Sparsity(StepHook):
             value.mul_(factor)
 
     def _scale(self, layer: int) -> Tensor:
-        return self._network.layers[layer].bn.weight
+        return self._network.batch_norm(layer).weight
 
     def _shift(self, layer: int) -> Tensor:
-        return self._network.layers[layer].bn.bias
+        return self._network.batch_norm(layer).bias
 
     def metrics(self) -> Metrics:
         """Share of prunable gammas at exactly zero, and how the gammas are spread."""
@@ -102,11 +102,11 @@ class Sparsity(StepHook):
     @torch.no_grad()
     def finish(self, averaged: DarknetNetwork) -> None:
         """Hold at zero in the averaged network what is zero in the trained one."""
-        for mine, mean in zip(self._network.layers, averaged.layers, strict=True):
-            if getattr(mine, "bn", None) is not None:
-                alive = (mine.bn.weight != 0).to(mean.bn.weight)
-                mean.bn.weight.mul_(alive)
-                mean.bn.bias.mul_(alive)
+        for layer in {layer for group in self._groups for layer in group.members}:
+            mean = averaged.batch_norm(layer)
+            alive = (self._scale(layer) != 0).to(mean.weight)
+            mean.weight.mul_(alive)
+            mean.bias.mul_(alive)
 
     def state(self) -> dict[str, Any]:
         """The choice as it stands."""
