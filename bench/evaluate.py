@@ -89,8 +89,8 @@ def text_of(result: Result) -> str:
     assert accuracy is not None and accuracy.map50_95 is not None and accuracy.f1 is not None
     width = max(len("all"), *map(len, accuracy.per_class))
     lines = [
-        f"{result.model.name} ({result.model.path}) on {accuracy.dataset}, {accuracy.split or 'all'} split ({accuracy.data}, "
-        f"{accuracy.images} images), {result.backend}, {result.origin}",
+        f"{result.model.name} ({result.model.path}) on {accuracy.dataset}, {accuracy.split or 'all'} split "
+        f"({accuracy.data}, {accuracy.images} images), {result.backend}, {result.origin}",
         f"  {'class':<{width}}  {'boxes':>6}  {'AP50':>7}  {'AP50-95':>7}  {'F1':>7}",
     ]
     boxes = sum(found.truths for found in accuracy.per_class.values())
