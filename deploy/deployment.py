@@ -7,9 +7,8 @@ import getpass
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from board_app.core.bundle import Bundle, load_bundle
 from board_app.core.errors import RoadslimError
@@ -21,10 +20,10 @@ from deploy.lock import deploy_lock
 from deploy.manifest import RELEASE_FILE, Release, StartSettings, application_folder, make_release
 from deploy.preflight import check_board
 from deploy.release import Releases
+from deploy.report import Report
 from deploy.service import Service
-from deploy.steps import Step, Steps
+from deploy.steps import Steps
 from dpu.errors import DpuError
-from roadslim import roadslim_version
 
 _log = logging.getLogger(__name__)
 
@@ -54,45 +53,6 @@ class DeployOptions:
     dry_run: bool = False
     app_folder: Path = field(default_factory=application_folder)
     on_sent: Callable[[str, int], None] = lambda path, count: None
-
-
-@dataclass
-class Report:
-    """How a deployment went; the fields of `deploy --json`.
-
-    Attributes:
-        result: `healthy`, `rolled_back`, `failed` or `unchanged`.
-        error: what went wrong.
-        log: the last lines of the application that did not come up.
-    """
-
-    board: str
-    release: str | None = None
-    previous: str | None = None
-    model_sha256: str | None = None
-    steps: list[Step] = field(default_factory=list)
-    bytes_sent: int = 0
-    result: str = "failed"
-    dry_run: bool = False
-    error: RoadslimError | DpuError | None = None
-    log: list[str] = field(default_factory=list)
-
-    def document(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            "schema_version": 1,
-            "roadslim_version": roadslim_version(),
-            "board": self.board,
-            "release": self.release,
-            "previous": self.previous,
-            "model_sha256": self.model_sha256,
-            "dry_run": self.dry_run,
-            "steps": [asdict(step) for step in self.steps],
-            "bytes_sent": self.bytes_sent,
-            "result": self.result,
-            "error": None if self.error is None else str(self.error),
-            "log": self.log,
-        }
 
 
 def deploy(bundle_path: Path, options: DeployOptions, steps: Steps) -> Report:
@@ -230,9 +190,7 @@ class _Deployment:
             raise error  # nothing can be undone without the board; the next deployment finds out what serves
         self.report.log = self.service.log_tail(failed)
         log = "".join(f"\n  | {line}" for line in self.report.log)
-        told = (
-            f"See its log, then deploy again.{f'{chr(10)}The last lines of the log of {failed}:{log}' if log else ''}"
-        )
+        told = "See its log, then deploy again." + (f"\nThe last lines of the log of {failed}:{log}" if log else "")
         with self.steps.step("roll back") as step:
             self.service.stop()
             if previous != failed:

@@ -101,7 +101,7 @@ class Releases:
                     document = json.loads(stream.read())
             except (FileNotFoundError, ValueError):
                 return None
-        return document if isinstance(document, dict) else None
+        return document if isinstance(document, dict) and {"digest", "start", "files"} <= document.keys() else None
 
     def documents(self) -> dict[str, dict[str, Any]]:
         """release.json of every finished release that has a readable one, by its name, newest first."""

@@ -144,7 +144,6 @@ def _train(
         network, images, run.held_out(), run.class_names, config, folder, hook, workers=run.config.workers
     )
     averaged, metrics = training.run()
-    hook.finish(averaged)
     save_model(averaged, folder)
     results = {"params": parameter_count(averaged.cfg), "gmacs": gmacs(averaged.cfg)}
     return results | {name: metrics[-1][name] for name in ("map50", "map50_95")}, metrics

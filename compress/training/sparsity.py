@@ -100,7 +100,7 @@ class Sparsity(StepHook):
         }
 
     @torch.no_grad()
-    def finish(self, averaged: DarknetNetwork) -> None:
+    def settle(self, averaged: DarknetNetwork) -> None:
         """Hold at zero in the averaged network what is zero in the trained one."""
         for layer in {layer for group in self._groups for layer in group.members}:
             mean = averaged.batch_norm(layer)

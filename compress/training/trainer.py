@@ -20,6 +20,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from board_app.core.atomic_file import write_bytes, write_text
 from board_app.core.errors import InputError, RoadslimError
@@ -31,6 +32,7 @@ from compress.training.loss import yolo_loss
 
 log = logging.getLogger(__name__)
 Metrics = dict[str, Any]
+_STATISTICS_IMAGES = 256
 
 
 class StepHook:
@@ -54,8 +56,8 @@ class StepHook:
         """What a checkpoint must keep: tensors, numbers and containers of them."""
         return {}
 
-    def finish(self, averaged: DarknetNetwork) -> None:
-        """Called once at the end; may change the averaged network, which is the result."""
+    def settle(self, averaged: DarknetNetwork) -> None:
+        """Called before the averaged network is evaluated; may mend in it what averaging blurred."""
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back what `state` gave."""
@@ -140,6 +142,8 @@ class Training:
         metrics |= self.hook.metrics()
         last = epoch + 1 == self.config.epochs
         if last or (epoch + 1) % self.config.evaluate_every == 0:
+            self.hook.settle(self._averaged)
+            self._settle()
             accuracy = evaluate(self._averaged, self.network.heads, self.held_out, self.class_names)
             metrics |= {"map50": accuracy.map50, "map50_95": accuracy.map50_95}
         return metrics | {"seconds": round(time.monotonic() - started, 2)}
@@ -158,13 +162,19 @@ class Training:
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
-        """Exponential moving average that looks back less far at the start."""
+        """Exponential moving average of the parameters that looks back less far at the start."""
         keep = min(1 - 1 / self.config.ema_steps, (step + 1) / (step + 10))
-        for mean, value in zip(self._averaged.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if mean.dtype.is_floating_point:
-                mean.lerp_(value, 1 - keep)
-            else:
-                mean.copy_(value)
+        for mean, value in zip(self._averaged.parameters(), self.network.parameters(), strict=True):
+            mean.lerp_(value, 1 - keep)
+
+    def _settle(self) -> None:
+        """Give the averaged network BN statistics of its own (AdaBN, arXiv:1603.04779): no training step made them."""
+        count = min(_STATISTICS_IMAGES, len(self.images))
+        chosen = [round(i * (len(self.images) - 1) / max(count - 1, 1)) for i in range(count)]
+        pictures = [torch.from_numpy(self.images.letterboxed(index)[0]).permute(2, 0, 1) for index in chosen]
+        batches = [to_input(torch.stack(pictures[i : i + 32])) for i in range(0, count, 32)]
+        update_bn(batches, self._averaged)
+        self._averaged.eval()
 
     def _check(self, loss: Tensor, epoch: int, position: int) -> None:
         if not bool(torch.isfinite(loss)):

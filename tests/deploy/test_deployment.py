@@ -16,7 +16,7 @@ import pytest
 from board_app.core.bundle import Bundle
 from board_app.core.errors import BundleError
 from deploy.board import Board
-from deploy.deployment import DeployOptions, Report, deploy
+from deploy.deployment import DeployOptions, deploy
 from deploy.errors import (
     BoardCommandError,
     ConnectionFailed,
@@ -28,6 +28,8 @@ from deploy.errors import (
 )
 from deploy.lock import deploy_lock
 from deploy.manifest import StartSettings
+from deploy.report import Report
+from deploy.service import Service
 from deploy.steps import Steps
 from deploy.testing import LoopbackBoard, free_port, has_namespaces, loopback_board, why_no_board
 
@@ -151,6 +153,29 @@ def test_a_bad_release_is_rolled_back(
     served = health(options(start=start))
     assert (served["release"], served["version"], served["source"]) == (first.release, "1", "drive:2")
     assert current(board) == first.release
+
+
+def test_an_interrupted_deployment_is_undone(
+    board: LoopbackBoard,
+    options: MakeOptions,
+    small_bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    new_steps: NewSteps,
+    make_app: MakeApp,
+) -> None:
+    """Ctrl-C while the new release starts: the old one serves again, then the interrupt goes on."""
+    first = deploy(small_bundle.path, options(), new_steps())
+    wait = Service.wait_until_healthy
+
+    def interrupted(service: Service, release_id: str, settings: StartSettings, timeout_s: float) -> dict[str, Any]:
+        if release_id != first.release:
+            raise KeyboardInterrupt
+        return wait(service, release_id, settings, timeout_s)
+
+    monkeypatch.setattr(Service, "wait_until_healthy", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        deploy(small_bundle.path, options(app_folder=make_app("2")), new_steps())
+    assert current(board) == first.release == health(options())["release"]
 
 
 def test_a_first_deployment_that_fails(

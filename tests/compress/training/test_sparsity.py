@@ -24,7 +24,6 @@ def sparse(network, images, tmp_path: Path):
     hook = Sparsity(network, OPTIONS, CONFIG)
     held_out = TrainingImages(images.samples[:4], images.input_hw, None, 0)
     averaged, history = Training(network, images, held_out, ROAD_CLASSES, CONFIG, tmp_path, hook).run()
-    hook.finish(averaged)
     return averaged, history
 
 
