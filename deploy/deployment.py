@@ -119,17 +119,15 @@ class _Deployment:
 
     def _plan(self) -> None:
         with self.steps.step("plan") as step:
-            known = {
-                entry.get("sha256")
-                for document in self.releases.documents().values()
-                for entry in document.get("files", {}).values()
-            }
+            documents = self.releases.documents()
+            same = [name for name, document in documents.items() if document["digest"] == self.release.digest]
+            known = {entry["sha256"] for document in documents.values() for entry in document["files"].values()}
             missing = [file for file in self.release.files if file.sha256 not in known]
             size_mb = sum(file.bytes for file in missing) / 1e6
             current = self.releases.current()
             step.message = (
                 f"would send {len(missing)} of {len(self.release.files)} files ({size_mb:.2f} MB) as "
-                f"{self.release.id}; current is {current or 'none'}; nothing was changed"
+                f"{same[0] if same else self.release.id}; current is {current or 'none'}; nothing was changed"
             )
         self.report.previous = current
         self.report.result = "unchanged"

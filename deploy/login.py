@@ -31,9 +31,10 @@ class _UnknownKey(paramiko.MissingHostKeyPolicy):
             if one.key == key:
                 raise HostKeyError(_wrong_key(self.address, self.known_hosts, one, key))
         if self.accepted is None:
+            kind = key.get_name().removeprefix("ssh-").partition("-")[0]  # ed25519, rsa, ecdsa
             raise HostKeyError(
                 f"{self.address}: expected a host key that {self.known_hosts} knows, found an unknown one, {found}. "
-                "Compare it with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` on the board's own console; "
+                f"Compare it with `ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub` on the board's own console; "
                 f"if it is the same, add --accept-host-key {key.fingerprint}"
             )
         if self.accepted != key.fingerprint:
