@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from board_app.core.errors import InputError
 from compress.darknet.fold import folded_parameters
-from compress.darknet.network import ConvolutionLayer, DarknetNetwork
+from compress.darknet.network import DarknetNetwork
 from compress.quantization.calibration import Calibration
 from compress.quantization.equalization import FoldedParameters, equalize
 from compress.quantization.fix_points import limit_shifts
@@ -66,7 +65,7 @@ def float_parameters(plan: Plan, network: DarknetNetwork) -> FoldedParameters:
     """
     parameters: FoldedParameters = {}
     for node in plan.convolutions:
-        parameters[node.index] = _folded(network.get_submodule(f"layers.{node.layer}"))
+        parameters[node.index] = folded_parameters(network.get_submodule(f"layers.{node.layer}"))
         if not all(bool(torch.isfinite(values).all()) for values in parameters[node.index]):
             section = network.cfg.layers[node.layer]
             raise InputError(
@@ -75,20 +74,3 @@ def float_parameters(plan: Plan, network: DarknetNetwork) -> FoldedParameters:
                 "The weights are damaged or their training diverged: use an earlier checkpoint."
             )
     return parameters
-
-
-def _folded(layer: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight OIHW and bias with the batch normalisation folded in, to the last bit as nndct's numpy does it.
-
-    torch's own float32 square root on a CPU is off by one bit here and there, which can turn an int8 weight.
-    """
-    assert isinstance(layer, ConvolutionLayer)
-    if layer.bn is None:
-        weight, bias = folded_parameters(layer)
-        return weight.cpu().contiguous(), bias.cpu()
-    statistics = (layer.bn.weight, layer.bn.bias, layer.bn.running_mean, layer.bn.running_var)
-    gamma, beta, mean, variance = (values.detach().cpu().numpy() for values in statistics if values is not None)
-    with np.errstate(invalid="ignore", divide="ignore"):  # what is not finite is reported with its layer
-        scale = gamma / np.sqrt(variance + np.float32(layer.bn.eps))
-    weight = layer.conv.weight.detach().cpu().contiguous() * torch.from_numpy(scale).reshape(-1, 1, 1, 1)
-    return weight, torch.from_numpy(beta - mean * scale)
