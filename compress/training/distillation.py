@@ -34,7 +34,8 @@ class Distillation(StepHook):
                 f"distil: expected a teacher with the student's heads {mine}, found {theirs}. "
                 "Name the stage that the student was pruned from"
             )
-        self._teacher, self._weight, self._heads = teacher.eval(), weight, student.heads
+        self._teacher = teacher.eval().to(memory_format=torch.channels_last)
+        self._weight, self._heads = weight, student.heads
 
     def extra_loss(self, images: Tensor, raw_heads: Sequence[Tensor]) -> Tensor:
         """Weighted mean distance of boxes, objectness and classes; a scalar tensor."""

@@ -24,7 +24,8 @@ from compress.training.trainer import Metrics, StepHook
 
 _RESELECT_STEPS = 20  # the choice follows the gammas so often
 _SETTLED_SHARE = 0.65  # of the steps: from here on the choice stays
-_ZEROED_SHARE = 0.75  # of the steps: from here on what was chosen is held at exactly zero
+_ZEROED_SHARE = 0.8  # of the steps: from here on what was chosen is held at exactly zero
+_SPREAD_PULL = 0.5  # so much of the strength falls on all channels alike, before the choice
 _HISTOGRAM_BINS = 48
 _HISTOGRAM_MAX = 1.5
 
@@ -54,7 +55,7 @@ class Sparsity(StepHook):
         spread = self._config.spread_share
         done = (step + 1) / self._steps
         if done <= spread:
-            pull = self._config.strength / (spread * self._steps)
+            pull = _SPREAD_PULL * self._config.strength / (spread * self._steps)
             for group in self._groups:
                 self._pull(group.members, torch.ones(group.channels, dtype=torch.bool), pull)
             return
