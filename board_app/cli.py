@@ -167,6 +167,7 @@ def run(args: argparse.Namespace, signals: _Signals) -> Dict[str, Any]:
         health.has(bundle, source)
         health.enter("the model is being loaded onto the DPU")
         runners = open_runners(bundle, args.threads)
+        metrics.origin = runners[0].origin
         _log.info("%s (%s) from %s on %d thread(s)", bundle.spec.name, bundle.path, source.name, args.threads)
         detector = Detector(bundle.spec, _no_forward, args.confidence)
         sinks = [*_sinks(args, bundle, source), health]
@@ -202,7 +203,7 @@ def _summary_text(summary: Dict[str, Any]) -> str:
             f"frames    {summary['frames_in']} in, {summary['frames_done']} done, {summary['frames_dropped']} dropped, "
             f"{summary['unreadable']} unreadable; {summary['detections']} detections",
             f"rate      {summary['fps']:.1f} fps over {summary['seconds']:.1f} s; "
-            f"the DPU alone would allow {summary['dpu_bound_fps']:.1f} fps",
+            f"the DPU alone would allow {summary['dpu_bound_fps']:.1f} fps ({summary['origin']})",
             f"latency   {pair(summary['latency_ms'])} ms from capture to result",
             f"stages    preprocess {pair(stages['preprocess'])} | dpu {pair(stages['dpu'])} | "
             f"postprocess {pair(stages['postprocess'])} ms",

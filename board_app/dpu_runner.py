@@ -6,8 +6,9 @@ Source: Xilinx/Vitis-AI 3.0, src/vai_runtime/vart/runner/python/runner_py_module
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
@@ -25,6 +26,15 @@ def _vart_modules() -> Tuple[ModuleType, ModuleType]:
             "image's python3; on any other machine start the application with `roadslim live`."
         ) from None
     return xir, vart
+
+
+@contextmanager
+def _told_by_the_runtime(expected: str, remedy: str) -> Iterator[None]:
+    """Turn what xir and vart raise (RuntimeError, as their binding makes of every C++ exception) into our error."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RunnerError(f"expected {expected}, found: {error} {remedy}") from error
 
 
 def _dpu_subgraph(graph: Any, bundle: Bundle) -> Any:
@@ -77,9 +87,14 @@ def _differences(spec: DetectorSpec, inputs: Sequence[Any], outputs: Sequence[An
 
 
 class DpuRunner:
-    """Runs the network on the DPU. Not thread-safe: one runner per thread."""
+    """Runs the network on the DPU. Not thread-safe: one runner per thread.
 
-    def __init__(self, runner: Any, spec: DetectorSpec, graph: Any) -> None:
+    Attributes:
+        origin: of its times, as the module `vart` says; the real one says nothing, and they are measured.
+    """
+
+    def __init__(self, runner: Any, spec: DetectorSpec, graph: Any, origin: str) -> None:
+        self.origin = origin
         self._runner = runner
         self._graph = graph  # the runner points into it, so it must live as long
         outputs = runner.get_output_tensors()
@@ -99,8 +114,9 @@ class DpuRunner:
         """
         source = np.ascontiguousarray(picture[None])
         outputs = [np.empty(shape, np.int8) for shape in self._output_shapes]
-        job = self._runner.execute_async([source], outputs)
-        status = self._runner.wait(job)
+        with _told_by_the_runtime("the DPU to run the network", "The log above may tell more."):
+            job = self._runner.execute_async([source], outputs)
+            status = self._runner.wait(job)
         if job[1] != 0 or status != 0:
             raise RunnerError(
                 f"expected the DPU to finish the run with status 0, found {job[1]} at the start and {status} at the "
@@ -113,16 +129,19 @@ def open_runners(bundle: Bundle, count: int) -> List[DpuRunner]:
     """So many runners of the bundle's model, bound by VART to the DPU's cores in turn.
 
     Raises:
-        RunnerError: no VART here, or the model is not what detector.json says.
+        RunnerError: no VART here, it refuses the model, or the model is not what detector.json says.
     """
     xir, vart = _vart_modules()
-    graph = xir.Graph.deserialize(str(bundle.model_path))
-    subgraph = _dpu_subgraph(graph, bundle)
-    runners = [vart.Runner.create_runner(subgraph, "run") for _ in range(count)]
+    advice = f"Every reason: roadslim xmodel check {bundle.model_path}"
+    with _told_by_the_runtime("a model that the DPU takes", advice):
+        graph = xir.Graph.deserialize(str(bundle.model_path))
+        subgraph = _dpu_subgraph(graph, bundle)
+        runners = [vart.Runner.create_runner(subgraph, "run") for _ in range(count)]
     wrong = _differences(bundle.spec, runners[0].get_input_tensors(), runners[0].get_output_tensors())
     if wrong:
         raise RunnerError(
             f"{bundle.model_path}: expected the tensors of detector.json; found: {'; '.join(wrong)}. "
             "Make the bundle again from this model: roadslim compress or roadslim compile."
         )
-    return [DpuRunner(runner, bundle.spec, graph) for runner in runners]
+    origin = str(getattr(vart, "ORIGIN", "measured"))
+    return [DpuRunner(runner, bundle.spec, graph, origin) for runner in runners]

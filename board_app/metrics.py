@@ -31,10 +31,13 @@ class Metrics:
 
     Args:
         threads: runner threads, for `dpu_bound_fps`.
+    Attributes:
+        origin: of the DPU's times, and so of every rate and latency; None until the runners are open.
     """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
+        self.origin: Optional[str] = None
         self._lock = threading.Lock()
         self._frames_in = 0
         self._frames_done = 0
@@ -99,7 +102,7 @@ class Metrics:
             return None if self._last_ns is None else (time.monotonic_ns() - self._last_ns) / 1e9
 
     def counters(self) -> Dict[str, Any]:
-        """`frames_in`, `frames_done`, `frames_dropped` and the current `fps` (over the last 3 s)."""
+        """`frames_in`, `frames_done`, `frames_dropped`, the current `fps` (over the last 3 s) and `origin`."""
         with self._lock:
             now = time.monotonic_ns()
             self._forget_old(now)
@@ -111,6 +114,7 @@ class Metrics:
                 "frames_done": self._frames_done,
                 "frames_dropped": self._frames_dropped,
                 "fps": round((len(times) - 1) / span_ns * 1e9, 2) if span_ns > 0 else 0.0,
+                "origin": self.origin,
             }
 
     def times(self, newest: int = KEPT_SAMPLES) -> Dict[str, Any]:
@@ -143,6 +147,7 @@ class Metrics:
                 "detections": self._detections,
                 "seconds": round(seconds, 3),
                 "fps": round(self._frames_done / seconds, 2) if seconds > 0 else 0.0,
+                "origin": self.origin,
             }
         document.update(self.times())
         document["peak_rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)

@@ -1,6 +1,6 @@
 """What can go wrong with a model or the software DPU, as one tree.
 
-DpuError                 exit 1
+DpuError                 exit 1   (a RuntimeError, as errors of the real modules are in Python)
 ├── XmodelError                   the file is not an .xmodel, damaged, or breaks the format's rules
 ├── UnsupportedModelError         a sound model that this DPU does not run (operator, family, fingerprint)
 └── RunError                      wrong buffers; what would abort the real process
@@ -9,7 +9,7 @@ DpuError                 exit 1
 from __future__ import annotations
 
 
-class DpuError(Exception):
+class DpuError(RuntimeError):
     """Base of the errors of this package; `exit_code` is what the process returns."""
 
     exit_code = 1

@@ -47,14 +47,14 @@ function showDetections(state) {
   list.replaceChildren(...items);
 }
 
-function showStages(stages) {
+function showStages(stages, origin) {
   const longest = Math.max(...Object.values(stages).map((stage) => stage.p50 || 0), 0.001);
   const cells = Object.entries(stages).flatMap(([name, stage]) => {
     const bar = make("span", "bar");
     const fill = make("i");
     fill.style.width = (100 * (stage.p50 || 0)) / longest + "%";
     bar.append(fill);
-    return [make("span", "", name === "dpu" ? "DPU" : name), bar, make("span", "ms", ms(stage.p50) + " ms")];
+    return [make("span", "", name === "dpu" ? "DPU, " + origin : name), bar, make("span", "ms", ms(stage.p50) + " ms")];
   });
   at("stages").replaceChildren(...cells);
 }
@@ -74,7 +74,7 @@ function show(state) {
   if (state.unreadable) lost.push(state.unreadable + " unreadable");
   if (state.reconnects) lost.push(state.reconnects + " reconnects");
   say("lost", lost.join(", "));
-  say("bound", state.frames_done ? "the DPU allows " + state.dpu_bound_fps.toFixed(0) : "");
+  say("bound", state.frames_done ? "the DPU allows " + state.dpu_bound_fps.toFixed(0) + ", " + state.origin : "");
   say("source", "source " + (state.source || "–"));
   say("release", state.release ? "release " + state.release : "");
   say("sha", state.model_sha256 ? "model " + state.model_sha256.slice(0, 12) : "");
@@ -82,7 +82,7 @@ function show(state) {
   say("caption", frame ? (frame.name || "frame " + frame.index) + " · " + frame.t_utc.replace("T", " ") : "");
   document.title = (state.healthy ? "" : "! ") + "Roadslim " + state.fps.toFixed(0) + " fps";
   showDetections(state);
-  showStages(state.stages_ms);
+  showStages(state.stages_ms, state.origin || "not yet run");
 }
 
 async function watchState() {

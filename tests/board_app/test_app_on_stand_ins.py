@@ -24,6 +24,7 @@ from board_app.detections_file import record_of
 from board_app.frames import Frame, Result, StageTimes
 from dpu import xmodel
 from dpu.executor import Executor
+from dpu.graph import Attr
 from dpu.lowering import lower
 from dpu.testing import QuantisedGraph
 
@@ -118,3 +119,33 @@ def test_a_drive_on_the_software_dpu(tmp_path: Path, engine: str) -> None:
     for one, other in zip(found, expected, strict=True):
         for key in ("frame", "boxes_xyxy", "confidence", "class_id", "track_id"):
             assert one[key] == other[key]
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [(b"no model", "bytes that do not parse"), (b"", "0 bytes without any"), (None, "0x101000016010400 is un-matched")],
+    ids=["damaged", "empty", "of another DPU"],
+)
+def test_a_model_that_the_stand_ins_refuse(tmp_path: Path, model: bytes | None, found: str) -> None:
+    """What the stand-ins raise reaches the user as a message with what to do, not as a traceback."""
+    bundle = small_bundle(tmp_path / "small.bundle")
+    if model is None:
+        graph = lower(xmodel.load(bundle.model_path))
+        assert graph.root is not None
+        mark = {"dpu_fingerprint": Attr("uint64", 0x101000016010400)}
+        children = tuple(
+            replace(part, attrs={**part.attrs, **mark}) if part.device == "DPU" else part
+            for part in graph.root.children
+        )
+        graph.root = replace(graph.root, children=children)
+        model = xmodel.dumps(graph)
+    write_bundle(bundle.path, spec_fields_of(bundle.spec), model, bundle.labels)
+    done = subprocess.run(
+        [sys.executable, "-m", "board_app", "--bundle", str(bundle.path), "--no-web", "--source", "fake:160x120"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(dpu.stand_in_path()), str(CHECKOUT)])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert found in done.stderr and "roadslim xmodel check" in done.stderr and "Traceback" not in done.stderr

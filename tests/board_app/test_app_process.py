@@ -35,7 +35,7 @@ sys.meta_path.insert(0, Blocked())
 """
 SUMMARY = {
     "schema_version", "roadslim_version", "frames_in", "frames_done", "frames_dropped", "fps", "dpu_bound_fps",
-    "latency_ms", "stages_ms", "peak_rss_mb",
+    "latency_ms", "stages_ms", "peak_rss_mb", "origin",
 }  # fmt: skip
 
 
@@ -97,6 +97,7 @@ def test_a_folder_of_images(board: Path, images: Path, tmp_path: Path) -> None:
     assert (summary["frames_in"], summary["frames_done"], summary["frames_dropped"]) == (3, 3, 0)
     assert summary["unreadable"] == 1 and "broken.png is no picture" in done.stderr
     assert summary["release"] == "20251124-abc" and summary["peak_rss_mb"] > 10
+    assert summary["origin"] == "measured"  # the modules say nothing else
     earlier, *lines = [json.loads(line) for line in records.read_text().splitlines()]
     assert earlier == {"frame": "of an earlier run"}
     assert [(line["frame"], line["image"], len(line["class_id"])) for line in lines] == [
@@ -113,6 +114,7 @@ def test_a_summary_to_read(board: Path) -> None:
     done = run(board, "--source", "fake:64x48", "--max-frames", "20", "--no-web", "--threads", "3")
     assert done.returncode == 0
     assert re.search(r"^frames +20 in, 20 done, 0 dropped", done.stdout, re.M)
+    assert re.search(r"would allow [\d.]+ fps \(measured\)$", done.stdout, re.M)
     assert "on 3 thread(s)" in done.stderr
 
 

@@ -85,6 +85,40 @@ def test_a_model_without_exactly_one_dpu_part(
         open_runners(bundle, 1)
 
 
+def test_times_have_the_origin_that_the_module_says(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vart that says nothing, as AMD's, runs a real DPU: measured; one that says what it is, is believed."""
+    vart: Any = plug_in(monkeypatch, FakeDpu()).vart
+    assert [runner.origin for runner in open_runners(bundle, 2)] == ["measured", "measured"]
+    vart.ORIGIN = "simulated"
+    assert open_runners(bundle, 1)[0].origin == "simulated"
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (
+            "deserialize",
+            r"expected a model that the DPU takes, found: no good\. .*roadslim xmodel check .*model\.xmodel",
+        ),
+        ("create_runner", r"expected a model that the DPU takes, found: no good\."),
+        ("execute_async", r"expected the DPU to run the network, found: no good\."),
+    ],
+)
+def test_what_the_runtime_raises_is_our_error(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, place: str, message: str
+) -> None:
+    """A RuntimeError of xir or vart, wherever it comes, becomes an error with what to do."""
+    dpu: Any = plug_in(monkeypatch, FakeDpu())
+
+    def refuse(*args: Any) -> None:
+        raise RuntimeError("no good.")
+
+    owner = dpu.xir.Graph if place == "deserialize" else dpu.vart.Runner
+    monkeypatch.setattr(owner, place, refuse)
+    with pytest.raises(RunnerError, match=message):
+        open_runners(bundle, 1)[0].run(np.zeros((64, 64, 3), np.int8))
+
+
 def test_no_vart_here(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine without the modules the error says where they are."""
     monkeypatch.setitem(sys.modules, "xir", None)

@@ -28,7 +28,17 @@ from board_app.testing import write_squares_bundle
 from board_app.web.server import PageServer, parse_listen, start_server
 from board_app.web.snapshot import Picture
 
-HEALTHZ = {"release", "healthy", "reasons", "frames_in", "frames_done", "frames_dropped", "fps", "model_sha256"}
+HEALTHZ = {
+    "release",
+    "healthy",
+    "reasons",
+    "frames_in",
+    "frames_done",
+    "frames_dropped",
+    "fps",
+    "model_sha256",
+    "origin",
+}
 
 
 @pytest.fixture
@@ -78,6 +88,7 @@ def test_after_the_first_frame(server: PageServer, health: Health, tmp_path: Pat
     """With the first frame done the application is healthy; picture and detections are there."""
     bundle = write_squares_bundle(tmp_path / "s.bundle")
     health.has(bundle, FakeSource((48, 64), 30.0))
+    health.metrics.origin = "simulated"
     finish_frame(health, 7)
     status, _, body = get(server, "/healthz")
     document = json.loads(body)
@@ -87,7 +98,7 @@ def test_after_the_first_frame(server: PageServer, health: Health, tmp_path: Pat
     state = json.loads(get(server, "/api/state")[2])
     assert state["frame"]["detections"] == [{"class_id": 1, "confidence": 0.75, "box_xyxy": [8, 8, 40, 40]}]
     assert state["classes"][1] == {"name": "blue", "label": "blue square"}
-    assert state["latency_ms"]["p50"] == 6
+    assert (state["latency_ms"]["p50"], state["origin"]) == (6, "simulated")
     status, headers, body = get(server, "/snapshot.jpg")
     assert status == 200 and headers["X-Frame"] == "7" and headers["Content-Type"] == "image/jpeg"
     image = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)

@@ -28,6 +28,7 @@ def test_it_runs_on_the_software_dpu(small_bundle: Bundle, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["frames_done"], summary["model_sha256"]) == (5, small_bundle.model_sha256)
+    assert summary["origin"] == "simulated"
     assert len(records.read_text().splitlines()) == 5
 
 
