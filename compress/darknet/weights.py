@@ -69,11 +69,12 @@ def save_weights(network: DarknetNetwork, path: PathLike) -> None:
     """Write a Darknet weights file, in one step; what `load_weights` read is written back byte for byte."""
     header = network.header
     with replacing(path) as partial_path, open(partial_path, "wb") as stream:
-        np.array([header.major, header.minor, header.revision], "<i4").tofile(stream)
-        np.array([header.seen], _seen_type(header)).tofile(stream)
+        # not ndarray.tofile, which does not say that the disk is full
+        stream.write(np.array([header.major, header.minor, header.revision], "<i4").tobytes())
+        stream.write(np.array([header.seen], _seen_type(header)).tobytes())
         for _, layer in _convolutions(network):
             for parameter in _parameters(layer):
-                parameter.detach().cpu().contiguous().numpy().astype("<f4", copy=False).tofile(stream)
+                stream.write(parameter.detach().cpu().contiguous().numpy().astype("<f4", copy=False).tobytes())
 
 
 def _convolutions(network: DarknetNetwork) -> Iterator[tuple[int, ConvolutionLayer]]:

@@ -77,13 +77,23 @@ class StageFolder:
             raise InputError(f"expected the finished stage {self.path}, found none. Run `roadslim {self.stage}` first")
         return dict(document["results"])
 
-    def is_finished(self, key: StageKey) -> bool:
-        """Whether the finished stage has this key and its files are as it left them."""
-        self._take_place()
+    def has_key(self, key: StageKey) -> bool:
+        """Whether there is a finished stage, and it came from these inputs and settings."""
         document = self.read()
         if document is None:
             return False
-        if {name: document.get(name) for name in ("inputs", "settings")} != json.loads(json.dumps(key.document())):
+        return {name: document.get(name) for name in key.document()} == json.loads(json.dumps(key.document()))
+
+    def is_finished(self, key: StageKey) -> bool:
+        """Whether the finished stage has this key, its files are as it left them, and no attempt to replace it began.
+
+        Such an attempt (one that `--fresh` began, and that was killed) has the same key, and is gone on with.
+        """
+        self._take_place()
+        document = self.read()
+        if document is None or self._is_begun(key):
+            return False
+        if not self.has_key(key):
             log.info("%s: its inputs or settings changed, so it runs again", self.stage)
             return False
         changed = [name for name, digest in document["outputs"].items() if _digest(self.path / name) != digest]
@@ -92,23 +102,29 @@ class StageFolder:
         return not changed
 
     def begin(self, key: StageKey) -> Path:
-        """The partial folder: the one of a killed run with the same key, else an empty one."""
-        text = json.dumps(key.document(), indent=1, sort_keys=True)
-        marker = self.partial / "key.json"
-        if not marker.exists() or marker.read_text(encoding="utf-8") != text:
-            shutil.rmtree(self.partial, ignore_errors=True)
+        """The partial folder: empty, but for the checkpoint where a killed run with the same key left one."""
+        if not self._is_begun(key):
+            self.discard_attempt()
             self.partial.mkdir(parents=True)
-            write_text(marker, text)
+            write_text(self.partial / "key.json", _key_text(key))
+        for path in self.partial.iterdir():
+            if path.name not in _TEMPORARY:  # of the work after the checkpoint, which is done again
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         return self.partial
 
+    def _is_begun(self, key: StageKey) -> bool:
+        marker = self.partial / "key.json"
+        return marker.exists() and marker.read_text(encoding="utf-8") == _key_text(key)
+
     def finish(self, key: StageKey, results: Document, version: str, seconds: float) -> None:
-        """Write stage.json and put the partial folder in the stage's place."""
-        for name in _TEMPORARY:
-            (self.partial / name).unlink(missing_ok=True)
+        """Write stage.json and put the partial folder in the stage's place.
+
+        The checkpoint goes only after stage.json is written, so a full disk or a kill here costs no training.
+        """
         outputs = {
             str(path.relative_to(self.partial)): sha256_of(path)
             for path in sorted(self.partial.rglob("*"))
-            if path.is_file()
+            if path.is_file() and path.name not in _TEMPORARY
         }
         document = {"schema_version": 1, "roadslim_version": version, "stage": self.stage, **key.document()}
         document |= {"outputs": outputs, "results": results, "seconds": round(seconds, 2)}
@@ -120,6 +136,8 @@ class StageFolder:
         """Move a whole partial folder, one with a stage.json, to the stage's place; also after a kill in between."""
         if not (self.partial / "stage.json").exists():
             return
+        for name in _TEMPORARY:
+            (self.partial / name).unlink(missing_ok=True)
         replaced = self.run / f"{self.stage}.replaced"
         shutil.rmtree(replaced, ignore_errors=True)
         if self.path.exists():
@@ -127,10 +145,14 @@ class StageFolder:
         os.rename(self.partial, self.path)
         shutil.rmtree(replaced, ignore_errors=True)
 
-    def discard(self) -> None:
-        """Forget a half-done attempt and mark the finished stage as stale; its files stay until the next is whole."""
+    def discard_attempt(self) -> None:
+        """Forget a half-done attempt; the finished stage stays as it is until the next one is whole."""
+        self._take_place()
         shutil.rmtree(self.partial, ignore_errors=True)
-        (self.path / "stage.json").unlink(missing_ok=True)
+
+
+def _key_text(key: StageKey) -> str:
+    return json.dumps(key.document(), indent=1, sort_keys=True)
 
 
 def _digest(path: Path) -> str | None:

@@ -32,7 +32,7 @@ from compress.training.loss import yolo_loss
 
 log = logging.getLogger(__name__)
 Metrics = dict[str, Any]
-_STATISTICS_IMAGES = 256
+_STATISTICS_IMAGES = 128
 
 
 class StepHook:
@@ -180,7 +180,7 @@ class Training:
         if not bool(torch.isfinite(loss)):
             raise RoadslimError(
                 f"training: expected a finite loss, found {loss.item()} in epoch {epoch + 1}, batch {position + 1}. "
-                f"The state after epoch {epoch} is kept. Lower learning_rate (now {self.config.learning_rate})"
+                f"Lower learning_rate (now {self.config.learning_rate}); this stage then starts afresh"
             )
 
     @property
@@ -198,6 +198,9 @@ class Training:
         content = io.BytesIO()  # torch writes to files in a way that hides a full disk
         torch.save(state, content)
         write_bytes(self._checkpoint, content.getvalue())
+        self._write_metrics()
+
+    def _write_metrics(self) -> None:
         write_text(self.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in self._history))
 
     def _resume(self) -> None:
@@ -215,6 +218,7 @@ class Training:
         self._optimiser.load_state_dict(state["optimiser"])
         self.hook.load_state(state["hook"])
         self._history = json.loads(state["history"])
+        self._write_metrics()
         log.info("going on after epoch %d of %d", len(self._history), self.config.epochs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -62,6 +63,44 @@ def test_a_kill_between_the_last_two_renames_loses_nothing(tmp_path: Path) -> No
     finish(folder, KEY, "one")
     folder.path.rename(folder.partial)
     assert folder.is_finished(KEY) and (folder.path / "model.cfg").read_text() == "one"
+
+
+def test_a_full_disk_at_the_very_end_costs_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint is still there when stage.json could not be written."""
+    folder = StageFolder(tmp_path, "train")
+    (folder.begin(KEY) / "checkpoint.pt").write_text("state")
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr("compress.stages.folder.write_text", full)
+        folder.finish(KEY, {}, "0.0", 1.0)
+    assert (folder.begin(KEY) / "checkpoint.pt").read_text() == "state"
+    folder.finish(KEY, {}, "0.0", 1.0)
+    assert sorted(path.name for path in folder.path.iterdir()) == ["stage.json"]
+
+
+def test_files_that_a_kill_cut_off_are_no_outputs(tmp_path: Path) -> None:
+    """Only the checkpoint is taken over from a killed attempt."""
+    folder = StageFolder(tmp_path, "train")
+    partial = folder.begin(KEY)
+    for name in (".model.weights.17.partial", "metrics.jsonl", "checkpoint.pt"):
+        (partial / name).write_text("half")
+    (partial / ".small.bundle.17.partial").mkdir()
+    assert sorted(path.name for path in folder.begin(KEY).iterdir()) == ["checkpoint.pt", "key.json"]
+
+
+def test_a_fresh_attempt_that_was_killed_is_gone_on_with_and_costs_nothing_before(tmp_path: Path) -> None:
+    """The finished stage can be read until the new one is whole, but is not taken for the new one."""
+    folder = StageFolder(tmp_path, "train")
+    finish(folder, KEY, "one")
+    folder.discard_attempt()
+    (folder.begin(KEY) / "checkpoint.pt").write_text("state")
+    assert folder.results() == {"map50": 0.5} and not folder.is_finished(KEY)
+    assert (folder.begin(KEY) / "checkpoint.pt").exists()
+    finish(folder, KEY, "two")
+    assert folder.is_finished(KEY) and (folder.path / "model.cfg").read_text() == "two"
 
 
 def test_results_of_a_stage_that_has_not_run_say_which_command_to_run(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,15 @@ def test_an_interrupted_training_ends_with_the_same_weights(network, images, tmp
     assert len(history) == 3
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_metrics_are_whole_after_a_kill_right_behind_the_last_checkpoint(network, images, tmp_path: Path) -> None:
+    """metrics.jsonl follows from the checkpoint, whatever the kill left of it."""
+    training(network, images, tmp_path).run()
+    (tmp_path / "metrics.jsonl").unlink()
+    _, history = training(network, images, tmp_path).run()
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == history and len(history) == 3
 
 
 def test_a_loss_that_is_no_number_stops_with_epoch_and_batch(network, images, tmp_path: Path) -> None:
