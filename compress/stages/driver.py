@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from board_app.core.atomic_file import write_text
+from board_app.core.errors import UsageError
 from compress.config import CompressConfig, load_config
 from compress.stages.folder import StageKey, exclusive
 from compress.stages.int8 import bundle_key, quantize_key, run_bundle, run_quantize
@@ -46,9 +47,14 @@ STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
 def run_stages(config: CompressConfig, until: str = STAGE_NAMES[-1], fresh: str | None = None) -> dict[str, Any]:
     """Run every stage up to `until` that is not finished; `fresh` is run again in any case. Gives the summary."""
+    wanted = STAGES[: STAGE_NAMES.index(until) + 1]
+    if fresh is not None and fresh not in [stage.name for stage in wanted]:
+        raise UsageError(
+            f"--fresh {fresh}: expected a stage up to --until {until}, found a later one. Leave out --until"
+        )
     run = Run(config)
     with exclusive(config.folder):
-        for stage in STAGES[: STAGE_NAMES.index(until) + 1]:
+        for stage in wanted:
             _run_stage(run, stage, stage.name == fresh)
         return _summary(run)
 
@@ -66,8 +72,8 @@ def run_single_stage(config_path: Path, name: str, fresh: bool = False) -> dict[
 def _run_stage(run: Run, stage: Stage, fresh: bool) -> None:
     folder, key = run.folder(stage.name), stage.key(run)
     if fresh:
-        folder.discard()
-    if folder.is_finished(key):
+        folder.discard_attempt()
+    elif folder.is_finished(key):
         log.info("%-9s finished before, kept", stage.name)
         return
     torch.set_num_threads(run.config.threads or torch.get_num_threads())
@@ -91,12 +97,17 @@ def _headline(results: dict[str, Any]) -> str:
 
 
 def _summary(run: Run) -> dict[str, Any]:
-    """Write summary.json: what each finished stage has, in the words of `bench table --json` where they meet."""
+    """Write summary.json: what each finished stage has, in the words of `bench table --json` where they meet.
+
+    It ends before the first stage that is missing or older than its inputs or settings: what follows is no part of
+    this run any more.
+    """
     rows = []
     for stage in STAGES:
-        document = run.folder(stage.name).read()
-        if document is None:
-            continue
+        folder = run.folder(stage.name)
+        document = folder.read()
+        if document is None or not folder.has_key(stage.key(run)):
+            break
         results = document["results"]
         row: dict[str, Any] = {"model": stage.name, "input_hw": list(run.config.network.input_hw)}
         row |= {name: results.get(name) for name in ("params", "gmacs")}

@@ -59,10 +59,17 @@ def run_quantize(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def bundle_key(run: Run) -> StageKey:
-    """The quantised graph and the thresholds."""
-    quantized = run.folder("quantize")
-    quantized.results()
-    inputs = {"xmodel": sha256_of(quantized.path / _model_file(run)), "labels": list(run.training_data.labels)}
+    """The quantised graph, the thresholds, and what detector.json says of data and accuracy."""
+    quantized, data = run.folder("quantize"), run.training_data
+    results = quantized.results()
+    inputs = {
+        "xmodel": sha256_of(quantized.path / _model_file(run)),
+        "quantize": results,
+        "classes": list(data.classes),
+        "labels": list(data.labels),
+        "origin": data.origin,
+        "images": len(run.validation_data.samples),
+    }
     return StageKey(inputs, {"bundle": run.config.bundle.model_dump(mode="json")})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from board_app.core.atomic_file import sha256_of
+from board_app.core.errors import InputError
 from compress.config import CompressConfig
 from compress.darknet.model_files import load_model
 from compress.darknet.network import DarknetNetwork
@@ -56,10 +57,23 @@ class Run:
         return TrainingImages(self.validation_data.samples, self.config.network.input_hw, None, self.config.seed)
 
     def load_network(self, stage: str) -> DarknetNetwork:
-        """A finished stage's network, in eval mode."""
+        """A finished stage's network, in eval mode.
+
+        Raises:
+            InputError: the stage has not run, or it ran for another input size or other classes.
+        """
         folder = self.folder(stage)
         folder.results()  # says which stage to run first
-        return load_model(folder.path / "model.cfg", folder.path / "model.weights")
+        network = load_model(folder.path / "model.cfg", folder.path / "model.weights")
+        wanted = self.config.network.input_hw, len(self.class_names)
+        found = network.cfg.input_hw, network.cfg.classes
+        if found != wanted:
+            expected, made = (f"{hw[0]}x{hw[1]} pixels and {classes} classes" for hw, classes in (wanted, found))
+            raise InputError(
+                f"{folder.path}: expected a network for {expected}, as config and data say, found one for {made}. "
+                "Run the stages before this one again: `roadslim compress CONFIG`"
+            )
+        return network
 
     def network_hashes(self, stage: str) -> dict[str, Any]:
         """What identifies a finished stage's network."""

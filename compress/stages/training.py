@@ -132,7 +132,7 @@ def _fitted_anchors(images: TrainingImages, cfg: Cfg) -> list[tuple[float, float
     every = np.concatenate(sizes)
     if not len(every):
         raise InputError("expected boxes in the training split, found none. Check it: `roadslim data check DATASET`")
-    count = len({anchor for head in DarknetNetwork(cfg).heads for anchor in head.anchors})
+    count = next(section.integer("num", 1) for section in cfg.layers if section.type == "yolo")
     return [(float(width), float(height)) for width, height in fit_anchors(every, count)]
 
 

@@ -24,7 +24,7 @@ def shape_iou(sizes_wh: np.ndarray, anchors_wh: np.ndarray) -> np.ndarray:
 def fit_anchors(sizes_wh: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
     """The `count` anchors (count, 2) that fit the box sizes (N, 2) best, both in network pixels, by growing area.
 
-    With fewer boxes than anchors, scaled copies of the boxes fill the rest.
+    With fewer boxes than anchors they are scaled copies of the mean box.
     """
     sizes = np.asarray(sizes_wh, np.float64)
     if len(sizes) < count:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
 import pytest
 
 from board_app.core.road_scenes import ROAD_CLASSES, render_scene
+from compress.config import load_config
+from compress.stages import run_stages
 
 SMALL_RUN = """
 name: small
@@ -55,3 +58,21 @@ def small_run(small_data: Path, tmp_path: Path):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def finished_small_run(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of every stage, made once; tests work on copies (`finished_copy`)."""
+    runs = tmp_path_factory.mktemp("finished")
+    path = runs / "small.yaml"
+    path.write_text(SMALL_RUN.format(data=small_data, runs=runs, cfg=SMALL_CFG))
+    run_stages(load_config(path))
+    return runs / "small"
+
+
+@pytest.fixture
+def finished_copy(finished_small_run: Path, small_run) -> Path:
+    """The configuration of a run whose folder is a copy of a finished one."""
+    path: Path = small_run()
+    shutil.copytree(finished_small_run, load_config(path).folder)
+    return path

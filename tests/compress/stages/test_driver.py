@@ -1,0 +1,88 @@
+"""What the stages follow from, and what the driver does with what is there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from board_app.core.errors import InputError, UsageError
+from compress.config import CompressConfig, load_config
+from compress.darknet.cfg import read_cfg
+from compress.stages import STAGE_NAMES, run_single_stage, run_stages
+from compress.stages.int8 import bundle_key
+from compress.stages.run import Run
+
+
+def changed(config: CompressConfig, section: str, **settings: object) -> CompressConfig:
+    return config.model_copy(update={section: getattr(config, section).model_copy(update=settings)})
+
+
+def test_a_finished_run_is_kept_where_ever_its_folder_is(finished_copy: Path) -> None:
+    """A copied run folder is skipped whole, and every row of the summary is there."""
+    config = load_config(finished_copy)
+    before = {path: path.stat().st_mtime_ns for path in config.folder.rglob("*") if path.parent != config.folder}
+    assert [row["model"] for row in run_stages(config)["rows"]] == list(STAGE_NAMES)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_the_summary_ends_where_the_run_is_out_of_date(finished_copy: Path) -> None:
+    """Rows of older settings would be taken for this run's."""
+    config = changed(load_config(finished_copy), "distill", teacher_weight=0.5)
+    assert [row["model"] for row in run_stages(config, until="prune")["rows"]] == ["train", "sparsify", "prune"]
+    assert (config.folder / "bundle" / "stage.json").exists()
+
+
+def test_a_fresh_stage_beyond_the_last_one_is_refused(finished_copy: Path) -> None:
+    """Nothing would be made afresh."""
+    with pytest.raises(UsageError, match="--fresh distill: expected a stage up to --until prune"):
+        run_stages(load_config(finished_copy), until="prune", fresh="distill")
+
+
+def test_a_fresh_stage_runs_again(finished_copy: Path) -> None:
+    """Only that one, when its result is the same."""
+    folder = load_config(finished_copy).folder
+    before = {stage: (folder / stage / "stage.json").stat().st_mtime_ns for stage in STAGE_NAMES}
+    run_stages(load_config(finished_copy), fresh="prune")
+    after = {stage: (folder / stage / "stage.json").stat().st_mtime_ns for stage in STAGE_NAMES}
+    assert [stage for stage in STAGE_NAMES if after[stage] != before[stage]] == ["prune"]
+
+
+def test_anchors_are_fitted_to_a_cfg_whose_masks_leave_one_out(small_run: Callable[[], Path], tmp_path: Path) -> None:
+    """As Darknet's yolov3-tiny.cfg, which never uses its first anchor."""
+    config = load_config(small_run())
+    cfg = tmp_path / "leaves-one-out.cfg"
+    cfg.write_text(Path(config.network.cfg).read_text().replace("mask=0,1,2", "mask=1,2,3"))
+    config = changed(changed(config, "network", cfg=cfg), "train", epochs=1)
+    run_stages(config, until="train")
+    trained = read_cfg(config.folder / "train" / "model.cfg")
+    assert trained.layers[-1].integers("mask") == (1, 2, 3)
+    assert len(set(trained.layers[-1].floats("anchors"))) > 6 and trained.layers[-1].integer("num") == 6
+
+
+def test_a_stage_alone_refuses_a_network_of_another_size(finished_copy: Path) -> None:
+    """The config says another input size than the stage before was trained for: said, and nothing is replaced."""
+    text = finished_copy.read_text().replace("input_hw: [64, 96]", "input_hw: [96, 96]")
+    finished_copy.write_text(text)
+    quantized = load_config(finished_copy).folder / "quantize" / "stage.json"
+    before = quantized.read_text()
+    with pytest.raises(InputError, match="expected a network for 96x96 pixels and 6 classes.*found one for 64x96"):
+        run_single_stage(finished_copy, "quantize", fresh=True)
+    assert quantized.read_text() == before
+
+
+def test_a_bundle_follows_from_all_that_detector_json_says(finished_copy: Path) -> None:
+    """The graph may be the same where the accuracy, the classes or the origin of the data are not."""
+    config = load_config(finished_copy)
+    key = bundle_key(Run(config))
+    run = Run(config)
+    run.__dict__["training_data"] = dataclasses.replace(run.training_data, origin="other roads")
+    assert bundle_key(run) != key
+    stage = config.folder / "quantize" / "stage.json"
+    document = json.loads(stage.read_text())
+    document["results"]["map50"] += 0.125
+    stage.write_text(json.dumps(document))
+    assert bundle_key(Run(config)) != key
