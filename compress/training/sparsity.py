@@ -37,10 +37,13 @@ class Sparsity(StepHook):
         network: the one that is trained.
         options: what the prune stage will be asked to cut.
         config: strength and the share of the steps that the penalty falls on all channels.
+    Raises:
+        InputError: the network has not so many blocks, or the target is out of reach; now, not in mid-training.
     """
 
     def __init__(self, network: DarknetNetwork, options: PruneOptions, config: SparsifyConfig) -> None:
         self._network, self._options, self._config = network, options, config
+        select(network, options)
         self._groups = [group for group in channel_groups(network.cfg) if group.prunable]
         self._selection: Selection | None = None
         self._steps = 1
@@ -61,10 +64,14 @@ class Sparsity(StepHook):
             return
         if self._selection is None or (done < _SETTLED_SHARE and step % _RESELECT_STEPS == 0):
             self._selection = select(self._network, self._options)
-        steps = (_ZEROED_SHARE - spread) * self._steps
-        growth = 2 * min((done - spread) / (_ZEROED_SHARE - spread), 1.0)  # 0 at first, 1 on average
-        pull = float("inf") if done >= _ZEROED_SHARE else growth * self._config.strength / steps
-        self._pull_selected(self._selection, pull)
+        self._pull_selected(self._selection, self._pull_of_selected(done))
+
+    def _pull_of_selected(self, done: float) -> float:
+        if done >= _ZEROED_SHARE:
+            return float("inf")
+        span = _ZEROED_SHARE - self._config.spread_share
+        growth = 2 * min((done - self._config.spread_share) / span, 1.0)  # 0 at first, 1 on average
+        return growth * self._config.strength / (span * self._steps)
 
     def _pull_selected(self, selection: Selection, pull: float) -> None:
         gone = {block.second_conv for block in selection.removed_blocks}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from board_app.core.errors import InputError
 from board_app.core.road_scenes import ROAD_CLASSES
 from compress.config import SparsifyConfig
 from compress.pruning import PruneOptions, prune, select
@@ -74,3 +75,19 @@ def test_the_choice_survives_a_checkpoint(network) -> None:
     mine, theirs = hook.state()["selection"], other.state()["selection"]
     assert mine["shortcuts"] == theirs["shortcuts"]
     assert all(torch.equal(mine["kept"][layer], theirs["kept"][layer]) for layer in mine["kept"])
+
+
+def test_too_many_blocks_are_refused_before_training(network) -> None:
+    """Nobody trains for hours to hear that the network has no 99 blocks."""
+    with pytest.raises(InputError, match="expected at least 99 residual blocks"):
+        Sparsity(network, PruneOptions(channels=0.6, blocks=99), CONFIG)
+
+
+@pytest.mark.parametrize("spread_share", [0.0, 0.8, 0.99])
+def test_every_spread_share_works(network, spread_share: float) -> None:
+    """Also the ones that leave no time between the pull on all channels and the end: what is cut is zero."""
+    hook = Sparsity(network, OPTIONS, CONFIG.model_copy(update={"spread_share": spread_share}))
+    hook.begin(200)
+    for step in range(200):
+        hook.after_step(step, 0.001)
+    assert hook.metrics()["zero_share"] > 0.5
