@@ -38,7 +38,7 @@ DRIVE_FPS = 15.0
 
 def without_credentials(address: str) -> str:
     """The address with `user:password@` taken out, fit for logs."""
-    return re.sub(r"(?<=://)[^/@]*@", "", address)
+    return re.sub(r"(?<=://)[^/]*@", "", address)  # to the last @ before the path: a password may have one too
 
 
 def _size_hw(text: str) -> Tuple[int, int]:
