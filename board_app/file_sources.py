@@ -18,19 +18,23 @@ _log = logging.getLogger(__name__)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 
+def decoded(encoded: bytes) -> Optional[np.ndarray]:
+    """The picture in the bytes of a file as uint8 BGR (H, W, 3), turned upright by its EXIF entry; None: it is none."""
+    if not encoded:
+        return None
+    try:
+        return cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # such as absurd dimensions in the header
+        return None
+
+
 def read_image(path: Path) -> Optional[np.ndarray]:
     """The picture as uint8 BGR (H, W, 3), turned upright by its EXIF entry; None where the file is no picture.
 
     Raises:
         OSError: the file cannot be read at all.
     """
-    encoded = np.frombuffer(path.read_bytes(), np.uint8)
-    if not len(encoded):
-        return None
-    try:
-        return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    except cv2.error:  # such as absurd dimensions in the header
-        return None
+    return decoded(path.read_bytes())
 
 
 class ImageSource(Source):

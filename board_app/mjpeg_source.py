@@ -8,10 +8,8 @@ import select
 import threading
 from typing import Iterator
 
-import cv2
-import numpy as np
-
 from board_app.core.errors import SourceError
+from board_app.file_sources import decoded
 from board_app.frames import Frame, Source
 
 _log = logging.getLogger(__name__)
@@ -63,7 +61,7 @@ class MjpegSource(Source):
     def frames(self, stop: threading.Event) -> Iterator[Frame]:
         index = 0
         for encoded in self._jpegs(stop):
-            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+            image = decoded(encoded)
             if image is None:
                 self.unreadable += 1
                 _log.warning("a JPEG on stdin cannot be read; skipped (%d so far)", self.unreadable)

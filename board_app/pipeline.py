@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
@@ -197,14 +198,13 @@ class Pipeline:
         return Result(prepared.frame, detections, times)
 
     def _deliver(self) -> None:
-        try:
+        with ExitStack() as stack:  # one that cannot be closed (disk full) must not keep the others open
+            for sink in self._sinks:
+                stack.callback(sink.close)
             for result in self._results:
                 for sink in self._sinks:
                     sink.write(result)
                 self._metrics.frame_done(result)
-        finally:
-            for sink in self._sinks:
-                sink.close()
 
     def stop(self) -> None:
         """Take no more frames; those under way are finished. May be called from a signal handler."""

@@ -180,6 +180,21 @@ def test_a_failing_sink_ends_the_run() -> None:
         pipeline.run()
 
 
+def test_every_sink_is_closed() -> None:
+    """A sink that cannot be closed does not keep the others from finishing what they have."""
+
+    class Full(Collected):
+        def close(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    before, after = Collected(), Collected()
+    sinks = [before, Full(), after]
+    pipeline = Pipeline(ListSource(3), Detector(SQUARES, lambda picture: []), [network()], sinks, Metrics(1))
+    with pytest.raises(OSError, match="No space left"):
+        pipeline.run()
+    assert (before.closed, after.closed) == (1, 1)
+
+
 def test_a_hanging_camera_does_not_hold_the_end_up() -> None:
     """When the source is stuck in its device, stopping still ends the run, with the frames it gave."""
     release = threading.Event()

@@ -178,7 +178,10 @@ def test_a_camera_that_is_not_there() -> None:
 def test_jpegs_on_stdin() -> None:
     """Motion JPEG in a pipe gives its pictures, however it is cut into pieces; damaged ones are counted."""
     encoded = [cv2.imencode(".jpg", picture(60 * number))[1].tobytes() for number in range(4)]
-    stream = encoded[0] + encoded[1] + b"\xff\xd8\xffrubbish\xff\xd9" + b"noise" + encoded[2] + encoded[3]
+    huge = bytearray(encoded[0])
+    size_at = huge.index(b"\xff\xc0") + 5  # height and width in the frame header
+    huge[size_at : size_at + 4] = b"\xff\xff\xff\xff"
+    stream = encoded[0] + encoded[1] + b"\xff\xd8\xffrubbish\xff\xd9" + b"noise" + encoded[2] + huge + encoded[3]
     reader, writer = os.pipe()
 
     def feed() -> None:
@@ -193,7 +196,7 @@ def test_jpegs_on_stdin() -> None:
     feeder.join()
     os.close(reader)
     np.testing.assert_allclose(values, [0, 60, 120, 180], atol=2)
-    assert source.unreadable == 1
+    assert source.unreadable == 2
 
 
 def test_stdin_without_a_jpeg() -> None:
@@ -240,6 +243,7 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
 def test_credentials_stay_out_of_names() -> None:
     """User and password of a stream are never shown."""
     assert without_credentials("rtsp://me:secret@10.0.0.2:554/live") == "rtsp://10.0.0.2:554/live"
+    assert without_credentials("rtsp://me:p@ss@10.0.0.2/live") == "rtsp://10.0.0.2/live"
     assert without_credentials("rtsp://10.0.0.2/a@b") == "rtsp://10.0.0.2/a@b"
 
 
