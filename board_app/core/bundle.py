@@ -81,13 +81,20 @@ def load_bundle(path: PathLike) -> Bundle:
             )
     for name, expected in spec.files.items():
         _check_file(folder, name, expected)
-    labels = tuple((folder / LABELS_FILE).read_text(encoding="utf-8").splitlines())
+    labels = _read_labels(folder / LABELS_FILE)
     if len(labels) != len(spec.classes):
         raise BundleError(
             f"{folder / LABELS_FILE}: expected {len(spec.classes)} lines, one per class, found {len(labels)}. "
             "Make the bundle again."
         )
     return Bundle(folder, spec, labels)
+
+
+def _read_labels(path: Path) -> Tuple[str, ...]:
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path}: expected UTF-8 text, found {error}. Make the bundle again.") from None
 
 
 def _check_file(folder: Path, name: str, expected: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -77,6 +78,12 @@ def damage_model(path: Path) -> None:
     (path / "model.xmodel").write_bytes(b"model bytez")
 
 
+def damage_labels(path: Path) -> None:
+    content = b"caf\xe9\nb\n"
+    (path / "labels.txt").write_bytes(content)
+    edit(path, files={**_files(path), "labels.txt": hashlib.sha256(content).hexdigest()})
+
+
 def remove_model(path: Path) -> None:
     (path / "model.xmodel").unlink()
 
@@ -101,10 +108,17 @@ DAMAGES: list[tuple[str, Any, str]] = [
     ("no heads", lambda p: edit(p, heads=[]), r"expected at least one head, found none"),
     ("stride", lambda p: edit(p, input_hw=[65, 96]), r"multiple of stride 32"),
     ("grey", lambda p: edit(p, letterbox_grey=0), r"letterbox_grey 128"),
+    ("not a number", lambda p: edit(p, pixel_scale=float("nan")), r"expected a finite number for 'pixel_scale'"),
+    ("infinite", lambda p: edit(p, heads=[_head(p, anchors=[[float("inf"), 1]])]), r"a finite number for 'anchors'"),
+    ("labels not utf-8", damage_labels, r"labels\.txt: expected UTF-8 text, found .*Make the bundle again"),
     ("threshold", lambda p: edit(p, confidence_threshold=25), r"between 0 and 1"),
     ("path in files", lambda p: edit(p, files={**_files(p), "../x": "0"}), r"expected plain file names"),
     ("model not hashed", lambda p: edit(p, files={}), r"expected the hash of model\.xmodel"),
 ]
+
+
+def _head(path: Path, **changes: Any) -> dict[str, Any]:
+    return {**json.loads((path / "detector.json").read_text())["heads"][0], **changes}
 
 
 def _files(path: Path) -> dict[str, str]:
