@@ -147,8 +147,9 @@ def _run(args: argparse.Namespace) -> int:
                 f"expected an input out of {[v.name for v in executor.inputs]}, found {tensor!r}. Correct it."
             )
         try:
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
+            with open(path, "rb") as file:
+                array = np.load(file, allow_pickle=False)
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
             raise RunError(
                 f"{path}: expected one array as numpy.save writes it ({error}). Save the input again."
             ) from error

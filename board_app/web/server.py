@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, "image/jpeg", picture.jpeg, {"X-Frame": str(picture.index)})
 
     def _stream(self) -> None:
-        if self.command == "HEAD" or not self.server.streams.acquire(blocking=False):
+        if not self.server.streams.acquire(blocking=False):
             self._answer_json(
                 503, {"error": f"expected at most {_MOST_STREAMS} watchers, found more; use /snapshot.jpg"}
             )
@@ -144,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_common_headers()
             self.end_headers()
             shown = None
-            while not self.server.ended.is_set():
+            while self.command != "HEAD" and not self.server.ended.is_set():
                 picture = self.server.snapshots.after(shown, timeout_s=1.0)
                 if picture is None:
                     continue

@@ -217,6 +217,8 @@ def test_head_has_no_body(server: PageServer) -> None:
     """HEAD gives the headers alone."""
     status, headers, body = get(server, "/", "HEAD")
     assert status == 200 and body == b"" and int(headers["Content-Length"]) > 500
+    status, headers, body = get(server, "/stream.mjpg", "HEAD")
+    assert status == 200 and body == b"" and headers["Content-Type"].startswith("multipart/")
 
 
 def test_a_taken_port(server: PageServer, health: Health) -> None:

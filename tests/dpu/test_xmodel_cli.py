@@ -161,16 +161,17 @@ def test_run_takes_int8_and_gives_the_outputs(model: Path, tmp_path: Path, capsy
         (np.zeros((1, 3, 8, 8), np.float32), "NHWC"),
         (np.zeros((1, 8, 8, 3), np.float64), "found float64"),
         (np.full((1, 8, 8, 3), np.nan, np.float32), "NaN"),
-        (None, "numpy.save"),
+        (b"not an array", "numpy.save"),
+        (b"PK\3\4", "numpy.save"),  # the beginning of an .npz
     ],
 )
 def test_run_refuses_wrong_input(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], array: np.ndarray | None, message: str
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], array: np.ndarray | bytes, message: str
 ) -> None:
     """Another layout, type, NaN, or no array: exit 1, a sentence, and no output file."""
     path = tmp_path / "in.npy"
-    if array is None:
-        path.write_bytes(b"not an array")
+    if isinstance(array, bytes):
+        path.write_bytes(array)
     else:
         np.save(path, array)
     out = tmp_path / "out.npz"
