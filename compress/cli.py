@@ -1,12 +1,16 @@
-"""`roadslim compress`, and its training stages alone: `train`, `sparsify`, `distill`."""
+"""`roadslim compress`, and the stages of a run alone: `train`, `sparsify`, `distill` (and `prune`, `quantize`)."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from compress.config import load_config
+from board_app.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from compress.config import CompressConfig
 
 _STAGE_HELP = {
     "train": "Train the full network from scratch or from Darknet weights.",
@@ -19,14 +23,52 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     """Add the arguments of one of this module's subcommands."""
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file as in configs/")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    parser.add_argument("--print-config", action="store_true", help="show every setting that holds, and stop")
     if name == "compress":
         _add_compress(parser)
     else:
         parser.description = f"{_STAGE_HELP[name]} Goes on where it was stopped; a finished stage is not run again."
         parser.epilog = f"example:\n  roadslim {name} configs/demo.yaml"
-        parser.add_argument("--fresh", action="store_true", help="run it again even if it is finished")
-        parser.set_defaults(run=lambda args: _run_one(args, name))
+        add_stage_flags(parser)
+        parser.set_defaults(run=lambda args: run_stage(args, name))
+
+
+def add_stage_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that every stage of a CONFIG has."""
+    parser.add_argument("--fresh", action="store_true", help="with CONFIG: run the stage again, finished or not")
+    _add_print_config(parser)
+
+
+def refuse_stage_flags(args: argparse.Namespace) -> None:
+    """Refuse the flags of `add_stage_flags` where no CONFIG is given.
+
+    Raises:
+        UsageError: one is set.
+    """
+    for flag in ("fresh", "print_config"):
+        if getattr(args, flag):
+            raise UsageError(
+                f"--{flag.replace('_', '-')}: expected a CONFIG with it, found none. Name one, or leave out"
+            )
+
+
+def run_stage(args: argparse.Namespace, stage: str) -> int:
+    """Run one stage of `args.config`, or with --print-config show its settings."""
+    from compress.config import load_config
+
+    config = load_config(args.config)
+    if args.print_config:
+        return _print_config(config, args)
+    from compress.stages import run_single_stage
+
+    results, folder = run_single_stage(config, stage, args.fresh), config.folder / stage
+    if stage == "prune":
+        _print_prune_report(folder / "prune.json", args.json)
+    elif args.json:
+        print(json.dumps(_header() | results, indent=1))
+    else:
+        print("\n".join(f"{name:<12} {value}" for name, value in results.items() if not isinstance(value, dict | list)))
+        print(f"The stage is in {folder}/ (mAP50 on the validation split)")
+    return 0
 
 
 def _add_compress(parser: argparse.ArgumentParser) -> None:
@@ -38,14 +80,22 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
     stages = ("train", "sparsify", "prune", "distill", "quantize", "bundle")
     parser.add_argument("--until", choices=stages, default="bundle", metavar="STAGE", help="stop after this stage")
     parser.add_argument("--fresh", choices=stages, metavar="STAGE", help="run this stage again, finished or not")
+    _add_print_config(parser)
     parser.set_defaults(run=_run_all)
 
 
+def _add_print_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--print-config", action="store_true", help="show every setting and where it comes from, and stop"
+    )
+
+
 def _run_all(args: argparse.Namespace) -> int:
+    from compress.config import load_config
+
     config = load_config(args.config)
     if args.print_config:
-        print(config.model_dump_json(indent=1))
-        return 0
+        return _print_config(config, args)
     from compress.stages import run_stages
 
     summary = run_stages(config, args.until, args.fresh)
@@ -63,16 +113,25 @@ def _run_all(args: argparse.Namespace) -> int:
 _SHARES = (("mAP50 float", "map50_float"), ("int8", "map50_int8"))
 
 
-def _run_one(args: argparse.Namespace, stage: str) -> int:
-    if args.print_config:
-        print(load_config(args.config).model_dump_json(indent=1))
-        return 0
-    from compress.stages import run_single_stage
+def _print_config(config: CompressConfig, args: argparse.Namespace) -> int:
+    from compress.config_listing import config_document, config_yaml
 
-    results = run_single_stage(args.config, stage, args.fresh)
     if args.json:
-        from roadslim import roadslim_version
-
-        results = {"schema_version": 1, "roadslim_version": roadslim_version(), **results}
-        print(json.dumps(results, indent=1))
+        print(json.dumps(_header() | config_document(config, str(args.config)), indent=1))
+    else:
+        print(config_yaml(config, str(args.config)), end="")
     return 0
+
+
+def _print_prune_report(path: Path, as_json: bool) -> None:
+    """What `roadslim prune` shows without a config too."""
+    from compress.pruning.report import PruneReport
+
+    report = PruneReport.from_json(path.read_text(encoding="utf-8"))
+    print(report.to_json() if as_json else report.summary())
+
+
+def _header() -> dict[str, Any]:
+    from roadslim import roadslim_version
+
+    return {"schema_version": 1, "roadslim_version": roadslim_version()}

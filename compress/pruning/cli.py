@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 from board_app.core.errors import UsageError
+from compress.cli import add_stage_flags, refuse_stage_flags, run_stage
 
 log = logging.getLogger(__name__)
 ALONE = ("cfg", "weights", "out")
@@ -37,6 +38,7 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-share", metavar="SHARE", help="of every layer at least this share stays (1%%)")
     parser.add_argument("--min-channels", type=int, metavar="N", help="and at least so many channels (4)")
     parser.add_argument("--json", action="store_true", help="the report as JSON on stdout")
+    add_stage_flags(parser)
     parser.set_defaults(run=run)
 
 
@@ -48,20 +50,14 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(
                 f"expected CONFIG or flags, found CONFIG and {_flag(given[0])}. Set it in the config, or leave one out."
             )
-        return _run_stage(args.config)
+        return run_stage(args, "prune")
+    refuse_stage_flags(args)
     missing = [flag for flag in ALONE if flag not in given]
     if missing:
         raise UsageError(f"expected a CONFIG, or --cfg, --weights and --out, found no {_flag(missing[0])}. Add it.")
     if args.channels is not None and (args.target_params is not None or args.target_gmacs is not None):
         raise UsageError("expected --channels or a target, found both. A target settles the share: leave one out.")
     return _prune_alone(args)
-
-
-def _run_stage(config: Path) -> int:
-    from compress.stages import run_single_stage
-
-    run_single_stage(config, "prune")
-    return 0
 
 
 def _prune_alone(args: argparse.Namespace) -> int:

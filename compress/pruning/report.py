@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from compress.darknet.cfg import Cfg
@@ -56,6 +56,14 @@ class PruneReport:
     def to_json(self) -> str:
         """The document as text."""
         return json.dumps(self.document(), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> PruneReport:
+        """What `to_json` gave."""
+        document = json.loads(text)
+        values = {field.name: document[field.name] for field in fields(cls)}
+        values |= {name: tuple(document[name]) for name in ("removed_shortcuts", "layers")}
+        return cls(**values)
 
     def summary(self) -> str:
         """Some lines for a reader."""

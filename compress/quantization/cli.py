@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from board_app.core.errors import UsageError
+from compress.cli import add_stage_flags, refuse_stage_flags, run_stage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from compress.quantization.quantized_network import QuantizedNetwork
 
 ALONE = ("cfg", "weights", "calibration", "out")
+WISHES = ("batch", "bias_correction")
+USUAL_BATCH = 4
 
 
 def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
@@ -35,30 +38,30 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cfg", type=Path, help="Darknet cfg of the network")
     parser.add_argument("--weights", type=Path, help="its Darknet weights")
     parser.add_argument("--calibration", type=Path, metavar="FOLDER", help="images to choose the fix points on")
-    parser.add_argument("--batch", type=int, default=4, metavar="N", help="images a calibration forward (4)")
-    parser.add_argument(
-        "--bias-correction", choices=("on", "off"), default="on", help="move biases against the mean error (on)"
-    )
+    parser.add_argument("--batch", type=int, metavar="N", help="images a calibration forward (4)")
+    parser.add_argument("--bias-correction", choices=("on", "off"), help="move biases against the mean error (on)")
     parser.add_argument("--out", type=Path, metavar="NAME_int.xmodel", help="where the graph goes")
     parser.add_argument("--json", action="store_true", help="every fix point as JSON on stdout")
+    add_stage_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the stage of a config, or quantise by flags alone."""
-    given = [flag for flag in ALONE if getattr(args, flag) is not None]
+    given = [flag for flag in (*ALONE, *WISHES) if getattr(args, flag) is not None]
     if args.config is not None:
         if given:
-            raise UsageError(f"expected CONFIG or --{' --'.join(ALONE)}, found CONFIG and --{given[0]}. Leave one out.")
-        from compress.stages import run_single_stage
-
-        results = run_single_stage(args.config, "quantize")
-        if args.json:
-            print(json.dumps({**_header(), **results}, indent=1))
-        return 0
+            flag = given[0].replace("_", "-")
+            raise UsageError(
+                f"expected CONFIG or flags, found CONFIG and --{flag}. Set it in the config, or leave one out."
+            )
+        return run_stage(args, "quantize")
+    refuse_stage_flags(args)
     missing = [flag for flag in ALONE if flag not in given]
     if missing:
         raise UsageError(f"expected a CONFIG, or --{' --'.join(ALONE)}; --{' --'.join(missing)} missing. Add what is.")
+    args.batch = USUAL_BATCH if args.batch is None else args.batch
+    args.bias_correction = args.bias_correction or "on"
     if args.batch < 1:
         raise UsageError(f"--batch: expected 1 or more, found {args.batch}. The usual is 4.")
     _quantize_alone(args)

@@ -14,7 +14,7 @@ import torch
 
 from board_app.core.atomic_file import write_text
 from board_app.core.errors import UsageError
-from compress.config import CompressConfig, load_config
+from compress.config import CompressConfig
 from compress.stages.folder import StageKey, exclusive
 from compress.stages.int8 import bundle_key, quantize_key, run_bundle, run_quantize
 from compress.stages.pruning import prune_key, run_prune
@@ -59,9 +59,8 @@ def run_stages(config: CompressConfig, until: str = STAGE_NAMES[-1], fresh: str 
         return _summary(run)
 
 
-def run_single_stage(config_path: Path, name: str, fresh: bool = False) -> dict[str, Any]:
+def run_single_stage(config: CompressConfig, name: str, fresh: bool = False) -> dict[str, Any]:
     """Run one stage from its predecessors' finished folders; gives its results."""
-    config = load_config(config_path)
     run = Run(config)
     with exclusive(config.folder):
         _run_stage(run, STAGES[STAGE_NAMES.index(name)], fresh)

@@ -67,6 +67,8 @@ def test_the_summary_shows_the_check(
         (["--out", "new", "--target-gmacs", "1e-9"], 1, "expected to reach"),
         ([], 2, "found no --out"),
         (["config.yaml", "--out", "new"], 2, "found CONFIG and --cfg"),
+        (["--out", "new", "--fresh"], 2, "--fresh: expected a CONFIG"),
+        (["--out", "new", "--print-config"], 2, "--print-config: expected a CONFIG"),
     ],
 )
 def test_wrong_use_is_explained_and_writes_nothing(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -135,6 +133,9 @@ def test_bad_input_leaves_the_old_file(
         ["quantize"],
         ["quantize", "--cfg", "model.cfg"],
         ["quantize", "config.yaml", "--cfg", "model.cfg"],
+        ["quantize", "config.yaml", "--batch", "4"],
+        ["quantize", "config.yaml", "--bias-correction", "off"],
+        ["quantize", "--cfg", "a", "--weights", "b", "--calibration", "c", "--out", "d", "--fresh"],
         ["quantize", "--cfg", "a", "--weights", "b", "--calibration", "c", "--out", "d", "--batch", "0"],
         ["quantize", "--cfg", "a", "--weights", "b", "--calibration", "c", "--out", "no/such/folder/d"],
     ],
@@ -143,18 +144,3 @@ def test_usage_errors(argv: list[str], capsys: pytest.CaptureFixture[str]) -> No
     """Flags that do not make sense together are exit 2, with what was expected."""
     assert roadslim.main(argv) == 2
     assert "expected" in capsys.readouterr().err
-
-
-def test_config_runs_the_stage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a CONFIG the quantize stage of that run is done, and its results are the report."""
-    calls: list[tuple[Path, str]] = []
-
-    def run_single_stage(path: Path, stage: str) -> dict[str, float]:
-        calls.append((path, stage))
-        return {"map50": 0.5}
-
-    monkeypatch.setitem(sys.modules, "compress.stages", SimpleNamespace(run_single_stage=run_single_stage))
-    assert roadslim.main(["quantize", "demo.yaml", "--json"]) == 0
-    assert calls == [(Path("demo.yaml"), "quantize")]
-    report = json.loads(capsys.readouterr().out)
-    assert (report["schema_version"], report["map50"]) == (1, 0.5)

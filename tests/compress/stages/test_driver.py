@@ -70,7 +70,7 @@ def test_a_stage_alone_refuses_a_network_of_another_size(finished_copy: Path) ->
     quantized = load_config(finished_copy).folder / "quantize" / "stage.json"
     before = quantized.read_text()
     with pytest.raises(InputError, match="expected a network for 96x96 pixels and 6 classes.*found one for 64x96"):
-        run_single_stage(finished_copy, "quantize", fresh=True)
+        run_single_stage(load_config(finished_copy), "quantize", fresh=True)
     assert quantized.read_text() == before
 
 
