@@ -110,7 +110,7 @@ def class_chart(summary: Summary) -> bytes | None:
                 np.arange(len(classes)) + (place - (len(found) - 1) / 2) * width,
                 heights,
                 width * 0.92,
-                label=result.model.name + (" (int8)" if int8 else ""),
+                label=f"{result.model.name} ({'int8, ' if int8 else ''}{result.origin})",
                 color=COLOURS[result.model.position % len(COLOURS)],
                 hatch="///" if int8 else None,
                 edgecolor="white",
@@ -147,6 +147,15 @@ def trade_chart(summary: Summary) -> bytes | None:
             axes.annotate(f"{row.model}: {y[place]:.1f} %", (x[place], y[place]), offset, textcoords="offset points")
             if row.map50_int8:
                 axes.plot(x[place], 100 * row.map50_int8.value, "D", color=colour, markersize=6, mfc="white")
+        for kind, marker, fill, figures in (
+            ("float", "o", "#57606a", [row.map50_float for row in rows]),
+            ("int8", "D", "white", [row.map50_int8 for row in rows]),
+        ):
+            origins = sorted({figure.origin for figure in figures if figure})
+            if origins:
+                label = f"{kind}, {', '.join(origins)}"
+                axes.plot([], [], marker, color="#57606a", mfc=fill, label=label)
+        axes.legend(loc="lower right", frameon=False)
         axes.set_xscale("log")
         axes.set_xlim(min(x) / 1.4, max(x) * 2.4)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -53,4 +53,5 @@ def _speed(before: Row, after: Row, backend: str) -> Headline | None:
     if not old or not new:
         return None
     detail = f"{three_digits(old.p50)} → {three_digits(new.p50)} ms"
-    return Headline(f"{old.p50 / new.p50:.1f}×", f"faster on {label_of(backend)}", detail, new.origin)
+    invalid = ", INVALID" if "INVALID" in (old.verdict, new.verdict) else ""
+    return Headline(f"{old.p50 / new.p50:.1f}×", f"faster on {label_of(backend)}", detail, new.origin + invalid)

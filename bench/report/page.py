@@ -20,7 +20,7 @@ from board_app.core.atomic_file import write_text
 from roadslim import roadslim_version
 
 _CHARTS: tuple[tuple[str, Callable[[Summary], bytes | None]], ...] = (
-    ("mAP50 against parameters, in the order of the stages; filled: float, hollow: int8.", trade_chart),
+    ("mAP50 against parameters, in the order of the stages.", trade_chart),
     ("Every sample of the time for one picture.", latency_chart),
     ("AP50 per class.", class_chart),
 )

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 import pytest
 
@@ -103,6 +104,28 @@ def test_charts_without_figures_are_left_out(summary: Summary) -> None:
     times = summarise_results([result for result in summary.results if result.metric == "latency"])
     accuracies = summarise_results([result for result in summary.results if result.metric == "accuracy"][:1])
     assert class_chart(times) is None and latency_chart(accuracies) is None and trade_chart(accuracies) is None
+
+
+def test_charts_tell_the_origin(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A simulated accuracy is marked as such beside a measured one."""
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")  # text as text
+    last = summary.results[-1]
+    int8 = last.model.model_copy(update={"precision": "int8", "quantised_from": "small" * 8, "sha256": "x"})
+    simulated = last.model_copy(update={"model": int8, "origin": "simulated", "backend": "software_dpu"})
+    mixed = summarise_results([*summary.results, simulated])
+    trade, classes = trade_chart(mixed), class_chart(mixed)
+    assert trade is not None and b"float, measured" in trade and b"int8, simulated" in trade
+    assert classes is not None and b"small (measured)" in classes and b"small (int8, simulated)" in classes
+
+
+def test_an_invalid_time_is_no_headline_without_saying_so(summary: Summary) -> None:
+    """A speed-up from a disturbed measurement is marked, as in the table."""
+    disturbed = [
+        result.model_copy(update={"verdict": "INVALID", "reasons": ["drift"]}) if result.metric == "latency" else result
+        for result in summary.results
+    ]
+    assert [headline.origin for headline in headlines(summary)][2:] == ["measured"]
+    assert [headline.origin for headline in headlines(summarise_results(disturbed))][2:] == ["measured, INVALID"]
 
 
 def test_headlines_compare_the_largest_with_the_final(summary: Summary) -> None:
