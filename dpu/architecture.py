@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dpu.errors import UnsupportedModelError
+from dpu.errors import UnknownBoardError
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ BOARDS = {
 
 
 def board(name: str) -> Board:
-    """A board by name. Raises UnsupportedModelError for one that is not known."""
+    """A board by name. Raises UnknownBoardError for one that is not known."""
     if name not in BOARDS:
-        raise UnsupportedModelError(f"expected a board out of {', '.join(BOARDS)}, found {name!r}. Name one of them.")
+        raise UnknownBoardError(f"expected a board out of {', '.join(BOARDS)}, found {name!r}. Name one of them.")
     return BOARDS[name]
 
 

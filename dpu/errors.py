@@ -3,6 +3,7 @@
 DpuError                 exit 1   (a RuntimeError, as errors of the real modules are in Python)
 ├── XmodelError                   the file is not an .xmodel, damaged, or breaks the format's rules
 ├── UnsupportedModelError         a sound model that this DPU does not run (operator, family, fingerprint)
+├── UnknownBoardError    exit 2   no board of that name
 └── RunError                      wrong buffers; what would abort the real process
 """
 
@@ -21,6 +22,12 @@ class XmodelError(DpuError):
 
 class UnsupportedModelError(DpuError):
     """A sound model that this DPU does not run."""
+
+
+class UnknownBoardError(DpuError):
+    """No board of that name."""
+
+    exit_code = 2
 
 
 class RunError(DpuError):

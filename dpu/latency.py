@@ -125,7 +125,8 @@ def predict(
         board: a board's name, or one of your own (other size, clock, cores).
         detection: whether end-to-end time holds a detector's decoding (AMD's C++ Library way of measuring).
     Raises:
-        UnsupportedModelError: no layers, or an unknown board.
+        UnsupportedModelError: no layers.
+        UnknownBoardError: no board of that name.
     """
     if not layers:
         raise UnsupportedModelError("expected a network with layers, found none. Give a model that the DPU can run.")

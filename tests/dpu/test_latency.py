@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dpu.architecture import ARCHITECTURES, B4096, BOARDS, board, decode_fingerprint
-from dpu.errors import UnsupportedModelError
+from dpu.errors import UnknownBoardError, UnsupportedModelError
 from dpu.latency import FITTED, Layer, cycles, lane_use, layer_time, layers_of_graph, predict
 from dpu.testing import QuantisedGraph
 
@@ -156,5 +156,5 @@ def test_nonsense_is_refused() -> None:
         Layer("x", "conv", (1, 1, 0), (1, 1, 1))
     with pytest.raises(UnsupportedModelError, match="no|none"):
         predict([])
-    with pytest.raises(UnsupportedModelError, match="zcu104, kv260"):
+    with pytest.raises(UnknownBoardError, match="zcu104, kv260"):
         board("zcu999")

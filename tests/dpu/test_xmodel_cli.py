@@ -191,11 +191,11 @@ def test_damaged_and_missing_files_exit_with_1(
 
 
 def test_wrong_usage_exits_with_2(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A fingerprint that is no hexadecimal number is a usage error; an unknown board is named with the known ones."""
+    """A fingerprint that is no hexadecimal number and a board that is not known are usage errors."""
     with pytest.raises(SystemExit) as caught:
         roadslim.main(["xmodel", "check", str(model), "--fingerprint", "zcu104"])
     assert caught.value.code == 2
-    assert roadslim.main(["xmodel", "check", str(model), "--board", "zedboard"]) == 1
+    assert roadslim.main(["xmodel", "check", str(model), "--board", "zedboard"]) == 2
     assert "zcu104" in capsys.readouterr().err
 
 
