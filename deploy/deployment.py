@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import getpass
 import logging
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +14,7 @@ from deploy.address import BoardAddress
 from deploy.board import Board
 from deploy.errors import BoardCommandError, ConnectionFailed, DeployError, NotHealthyError, RolledBackError
 from deploy.known_hosts import DEFAULT_KNOWN_HOSTS
-from deploy.lock import deploy_lock
+from deploy.lock import deploy_lock, this_user
 from deploy.manifest import RELEASE_FILE, Release, StartSettings, application_folder, make_release
 from deploy.preflight import check_board
 from deploy.release import Releases
@@ -222,7 +220,7 @@ class _Deployment:
         now = datetime.datetime.now(datetime.UTC)
         entry = {
             "t_utc": now.isoformat(timespec="seconds"),
-            "who": f"{getpass.getuser()}@{socket.gethostname()}",
+            "who": this_user(),
             "release": self.report.release,
             "previous": self.report.previous,
             "result": result,

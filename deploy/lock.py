@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import getpass
 import json
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,15 @@ lock.truncate(0)
 """
 
 
+def this_user() -> str:
+    """USER@MACHINE of who runs this; the number of a user that has no name, as in some containers."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
 @contextmanager
 def deploy_lock(board: Board, path: str) -> Iterator[None]:
     """Hold the lock file `path` on the board.
@@ -43,7 +53,7 @@ def deploy_lock(board: Board, path: str) -> Iterator[None]:
         LockedError: another deployment holds it.
     """
     now = datetime.datetime.now(datetime.UTC)
-    owner = {"who": f"{getpass.getuser()}@{socket.gethostname()}", "since_utc": f"{now:%Y-%m-%d %H:%M:%S}"}
+    owner = {"who": this_user(), "since_utc": f"{now:%Y-%m-%d %H:%M:%S}"}
     channel = board.hold(["python3", "-c", _HOLDER, path, json.dumps(owner)])
     try:
         with board.talking("taking the lock"):

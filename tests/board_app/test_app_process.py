@@ -166,6 +166,8 @@ def test_seconds(board: Path) -> None:
         (["--source", "drive:x"], 2, "expected drive:SEED"),
         (["--source", "fake:64x48", "--listen", "here"], 2, "expected HOST:PORT"),
         (["--source", "fake:64x48", "--threads", "0"], 2, "expected a whole number from 1, found 0"),
+        (["--source", "fake:64x48", "--max-frames", "many"], 2, "expected a whole number from 1, found many"),
+        (["--source", "fake:64x48", "--seconds", "long"], 2, "expected a number above 0, found long"),
         (["--source", "fake:64x48", "--confidence", "30"], 2, "expected a confidence between 0 and 1"),
         (["--source", "fake:64x48", "--detections", "."], 1, "expected a file in an existing folder"),
         (["--source", "fake:64x48", "--bundle", "no.bundle"], 1, "expected a bundle"),

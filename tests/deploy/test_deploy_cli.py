@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +14,7 @@ import pytest
 from board_app.core.bundle import Bundle
 from deploy.address import BoardAddress
 from deploy.cli import _where_to_look
+from deploy.lock import this_user
 from deploy.manifest import StartSettings
 from deploy.testing import LoopbackBoard, free_port
 
@@ -54,10 +57,24 @@ def test_usage(small_bundle: Bundle) -> None:
     """Wrong flags are exit code 2, a board that is not there is 1 with a report that says failed."""
     assert roadslim("deploy", str(small_bundle.path), "--board", "no board").returncode == 2
     assert roadslim("deploy", str(small_bundle.path), "--board", "b", "--source", "here/").returncode == 2
+    slow = roadslim("deploy", str(small_bundle.path), "--board", "b", "--timeout", "long")
+    assert slow.returncode == 2 and "expected seconds above 0, found long" in slow.stderr
     absent = roadslim("deploy", str(small_bundle.path), "--board", f"root@127.0.0.1:{free_port()}", "--json")
     assert absent.returncode == 1 and "Check power, cable and address" in absent.stderr
     document = json.loads(absent.stdout)
     assert (document["result"], document["steps"][-1]["name"]) == ("failed", "connect")
+
+
+def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container whose user has no name the number stands in the lock and the record."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nobody(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert this_user() == f"{os.getuid()}@{socket.gethostname()}"
 
 
 @pytest.mark.parametrize(
