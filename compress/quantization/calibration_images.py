@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from board_app.core.errors import InputError
 from board_app.core.letterbox import letterbox
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+from compress.data.image_size import IMAGE_SUFFIXES, NoImageError, decode_image
 
 
 class CalibrationImages:
@@ -48,7 +46,8 @@ class CalibrationImages:
 
     def _read(self, path: Path) -> np.ndarray:
         """The letterboxed image, uint8 (H, W, 3), RGB."""
-        image_bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image_bgr is None:
-            raise InputError(f"{path}: expected an image, found something that does not decode. Remove or replace it.")
+        try:
+            image_bgr = decode_image(path)
+        except NoImageError as error:
+            raise InputError(f"{path}: expected an image, found {error}. Remove or replace it.") from error
         return np.ascontiguousarray(letterbox(image_bgr, self._input_hw)[0][:, :, ::-1])

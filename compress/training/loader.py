@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from board_app.core.errors import InputError
 from board_app.core.letterbox import LetterboxTransform, letterbox
 from compress.config import AugmentConfig
 from compress.data.dataset import Sample
+from compress.data.image_size import NoImageError, decode_image
 
 CACHE_LIMIT_BYTES = 1 << 30
 _SMALLEST_BOX_PX = 3.0  # what a crop leaves of a box below this is no damage any more
@@ -29,13 +29,13 @@ def read_image(sample: Sample) -> np.ndarray:
     Raises:
         InputError: the file is missing or is no image.
     """
-    image = cv2.imread(str(sample.image_path), cv2.IMREAD_COLOR)
-    if image is None:
+    try:
+        return decode_image(sample.image_path)
+    except NoImageError as error:
         raise InputError(
-            f"expected a readable image at {sample.image_path}, found something else or nothing. "
+            f"expected a readable image at {sample.image_path}, found {error}. "
             "Mend or remove it: `roadslim data check` lists every such file"
-        )
-    return image
+        ) from error
 
 
 class TrainingImages(torch.utils.data.Dataset):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -170,3 +172,11 @@ def test_a_folder_without_a_model_says_what_is_missing(tmp_path: Path) -> None:
     """Naming a folder with no model in it names the missing file."""
     with pytest.raises(InputError, match=r"found no model\.cfg"):
         model_paths(tmp_path)
+
+
+def test_a_full_disk_is_told_as_one(tiny: DarknetNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error has the system's number for it, by which the command knows what to say."""
+    monkeypatch.setattr("compress.darknet.weights.replacing", lambda path: contextlib.nullcontext(Path("/dev/full")))
+    with pytest.raises(OSError) as error:
+        save_weights(tiny, "anywhere.weights")
+    assert error.value.errno == errno.ENOSPC

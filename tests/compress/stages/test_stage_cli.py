@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,102 @@ def test_print_config_shows_what_holds_and_where_it_comes_from(
     assert document["origins"]["train.epochs"] == str(path) and document["origins"]["train.ema_steps"] == "default"
     assert document["config"] == config.model_dump(mode="json")
     assert not config.folder.exists()
+
+
+def _edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def _name_in_network(config: Path, entry: str) -> None:
+    _edit(config, "input_hw: [64, 96]", f"input_hw: [64, 96], {entry}")
+
+
+def _label_outside(config: Path, data: Path) -> None:
+    (data / "labels" / "03.txt").write_text("0 0.95 0.5 0.4 0.2\n")
+
+
+def _unknown_class(config: Path, data: Path) -> None:
+    (data / "labels" / "03.txt").write_text("9 0.5 0.5 0.2 0.2\n")
+
+
+def _no_image(config: Path, data: Path) -> None:
+    (data / "images" / "03.png").write_text("<html>404</html>")
+
+
+def _half_an_image(config: Path, data: Path) -> None:
+    path = data / "images" / "03.png"
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def _misspelt_key(config: Path, data: Path) -> None:
+    _edit(config, "evaluate_every", "evaluate_evry")
+
+
+def _short_weights(config: Path, data: Path) -> None:
+    weights = config.parent / "short.weights"
+    weights.write_bytes((load_config(config).folder / "train" / "model.weights").read_bytes()[:-4000])
+    _name_in_network(config, f"weights: {weights}")
+
+
+def _long_weights(config: Path, data: Path) -> None:
+    weights = config.parent / "long.weights"
+    weights.write_bytes((load_config(config).folder / "train" / "model.weights").read_bytes() + bytes(400))
+    _name_in_network(config, f"weights: {weights}")
+
+
+def _cfg_with(config: Path, old: str, new: str) -> None:
+    cfg, named = config.parent / "wrong.cfg", load_config(config).network.cfg
+    assert named is not None
+    cfg.write_text(named.read_text())
+    _edit(cfg, old, new)
+    _edit(config, str(named), str(cfg))
+
+
+def _unknown_section(config: Path, data: Path) -> None:
+    _cfg_with(config, "[shortcut]", "[shortcutt]")
+
+
+def _unequal_shortcut(config: Path, data: Path) -> None:
+    _cfg_with(config, "from=-3", "from=0")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "words"),
+    [
+        (_label_outside, 1, ["03.txt:1", "expected a box inside the image of 96x64", "Mend the box"]),
+        (_unknown_class, 1, ["03.txt:1", "expected a class from 0 to 5", "found 9"]),
+        (_no_image, 1, ["train.txt:4", "expected an image", "16 bytes"]),
+        (_half_an_image, 1, ["03.png", "expected a readable image", "roadslim data check"]),
+        (_misspelt_key, 2, ["unknown key 'evaluate_evry' in [train]", "Did you mean 'evaluate_every'?"]),
+        (_short_weights, 1, ["short.weights", "expected", "they end in layer"]),
+        (_long_weights, 1, ["long.weights", "expected", "too many after the last one"]),
+        (_unknown_section, 1, ["wrong.cfg, line", "found '[shortcutt]'", "Did you mean [shortcut]?"]),
+        (_unequal_shortcut, 1, ["wrong.cfg, line", "expected two inputs of equal", "Correct 'from'"]),
+    ],
+)
+def test_bad_input_is_explained_and_costs_nothing_that_was_there(
+    spoil: Callable[[Path, Path], None],
+    code: int,
+    words: list[str],
+    finished_copy: Path,
+    small_data: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Expected, found, what to do; exit not 0; every finished stage as it was, and skipped when the input is mended."""
+    data, folder = finished_copy.parent / small_data.name, load_config(finished_copy).folder
+    shutil.copytree(small_data, data)
+    _edit(finished_copy, str(small_data), str(data))
+    good = finished_copy.read_text()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    spoil(finished_copy, data)
+    assert main(["compress", str(finished_copy)]) == code
+    message = capsys.readouterr().err
+    assert all(word in message for word in words) and "Traceback" not in message
+    assert {path: path.read_bytes() for path in before} == before
+    shutil.rmtree(data)
+    shutil.copytree(small_data, data)
+    finished_copy.write_text(good)
+    assert main(["compress", str(finished_copy)]) == 0
+    assert {path: path.read_bytes() for path in before} == before
