@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,19 @@ def test_no_machine_in_the_repository() -> None:
             continue
         found = re.search(here, path.read_text(encoding="utf-8"))
         assert not found, f"{name}: {found.group() if found else ''}"
+
+
+def test_every_file_of_the_packages_is_in_the_wheel() -> None:
+    """What is no Python file and lies in a package (page, template, .proto) is named in the package data."""
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = [pattern.rstrip("*") for pattern in setuptools["packages"]["find"]["include"]]
+    listing = subprocess.run(["git", "ls-files", *packages], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listing.returncode != 0:
+        pytest.skip("needs a git checkout")
+    others = [name for name in listing.stdout.splitlines() if not name.endswith((".py", ".pyi"))]
+    for package, name in (other.split("/", 1) for other in others):
+        assert any(fnmatch(name, pattern) for pattern in setuptools["package-data"].get(package, ())), name
+    assert {"dpu/xmodel.proto", "board_app/web/page.html", "bench/report/report.html.j2"} <= set(others)
 
 
 def test_vitis_container_is_pinned() -> None:
