@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from pathlib import Path
 from typing import Optional, Sequence, Tuple, Union
 
@@ -17,6 +19,7 @@ from board_app.frames import Result
 VIDEO_CODECS = {".avi": "MJPG", ".mp4": "mp4v", ".mkv": "MJPG"}
 VIDEO_FPS = 10.0  # where the source has no rate of its own, such as a folder
 JPEG_QUALITY = 90
+SPARE_BYTES = 8 << 20  # of the disk, to finish a video with: its index takes 16 bytes a frame
 
 
 class AnnotatedFolder:
@@ -44,7 +47,12 @@ class AnnotatedFolder:
             target = self._path / f"{stem}-{frame.index:06d}.jpg"
         canvas = annotated(frame.image_bgr, result.detections, self._names)
         _, encoded = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        target.write_bytes(encoded.tobytes())
+        try:
+            target.write_bytes(encoded.tobytes())
+        except OSError:  # no half picture stays
+            if target.exists():
+                target.unlink()
+            raise
 
     def close(self) -> None:
         """Nothing is open between pictures."""
@@ -53,7 +61,8 @@ class AnnotatedFolder:
 class AnnotatedVideo:
     """Writes a video of the first frame's size; other sizes are letterboxed into it.
 
-    It has a temporary name until it is closed.
+    It has a temporary name until it is closed. cv2.VideoWriter does not tell that the disk is full, so the room is
+    looked at before each picture.
 
     Raises:
         InputError: the file is there already, or cannot be written.
@@ -83,8 +92,10 @@ class AnnotatedVideo:
         return writer
 
     def write(self, result: Result) -> None:
-        """Add one picture."""
+        """Add one picture. Raises OSError when the disk is nearly full; the video so far can be finished."""
         canvas = annotated(result.frame.image_bgr, result.detections, self._names)
+        if shutil.disk_usage(self._path.parent).free < canvas.nbytes + SPARE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
         if self._writer is None:
             self._writer = self._open((canvas.shape[0], canvas.shape[1]))
         self._writer.write(letterbox(canvas, self._size_hw)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from board_app.annotate import CLASS_COLOURS_BGR, annotated, shown_names
-from board_app.annotated_output import AnnotatedFolder, AnnotatedVideo, open_annotated
+from board_app.annotated_output import SPARE_BYTES, AnnotatedFolder, AnnotatedVideo, open_annotated
 from board_app.core.detections import Detections
 from board_app.core.errors import InputError
 from board_app.frames import Frame, Result, StageTimes
@@ -102,3 +103,32 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="Choose another path"):
             open_annotated(tmp_path / name, NAMES, None)
     assert (tmp_path / "x.avi").read_text() == (tmp_path / "folder" / "a.jpg").read_text() == "precious"
+
+
+def test_a_full_disk_ends_a_video_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly full is said as an error, not swallowed as OpenCV does; the frames so far are a video."""
+    sink = open_annotated(tmp_path / "x.avi", NAMES, 10.0)
+    sink.write(result(0))
+    real = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: real._replace(free=SPARE_BYTES))
+    with pytest.raises(OSError, match="No space left on device"):
+        sink.write(result(1))
+    sink.close()
+    capture = cv2.VideoCapture(str(tmp_path / "x.avi"))
+    assert (capture.read()[0], capture.read()[0]) == (True, False)
+    capture.release()
+
+
+def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture that did not fit goes, those before it stay."""
+    sink = open_annotated(tmp_path / "out", NAMES, None)
+    sink.write(result(0))
+
+    def half(path: Path, content: bytes) -> None:
+        path.open("wb").close()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(OSError, match="No space left on device"):
+        sink.write(result(1))
+    assert os.listdir(tmp_path / "out") == ["frame-000000.jpg"]
