@@ -104,8 +104,7 @@ def _run_all(args: argparse.Namespace) -> int:
         return 0
     for row in summary["rows"]:
         shares = [f"{label} {100 * row[key]:.1f} %" for label, key in _SHARES if row[key] is not None]
-        size = f"{row['params']:>12,} parameters" if row["params"] else " " * 23
-        print(f"{row['model']:<9} {size}  {', '.join(shares)}")
+        print(f"{row['model']:<9} {row['params']:>12,} parameters  {', '.join(shares)}")
     print(f"\nThe bundle and every stage are in {config.folder}/ (mAP50 on the validation split)")
     return 0
 

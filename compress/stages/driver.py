@@ -102,6 +102,7 @@ def _summary(run: Run) -> dict[str, Any]:
     this run any more.
     """
     rows = []
+    size: dict[str, Any] = {"params": None, "gmacs": None}  # an int8 stage has the network of the one before
     for stage in STAGES:
         folder = run.folder(stage.name)
         document = folder.read()
@@ -109,7 +110,8 @@ def _summary(run: Run) -> dict[str, Any]:
             break
         results = document["results"]
         row: dict[str, Any] = {"model": stage.name, "input_hw": list(run.config.network.input_hw)}
-        row |= {name: results.get(name) for name in ("params", "gmacs")}
+        size |= {name: results[name] for name in size if name in results}
+        row |= size
         int8 = stage.name in ("quantize", "bundle")
         row["map50_float"] = results.get("map50_float") if int8 else results.get("map50")
         row["map50_int8"] = results.get("map50_int8", results.get("map50")) if int8 else None

@@ -25,7 +25,9 @@ def test_a_finished_run_is_kept_where_ever_its_folder_is(finished_copy: Path) ->
     """A copied run folder is skipped whole, and every row of the summary is there."""
     config = load_config(finished_copy)
     before = {path: path.stat().st_mtime_ns for path in config.folder.rglob("*") if path.parent != config.folder}
-    assert [row["model"] for row in run_stages(config)["rows"]] == list(STAGE_NAMES)
+    rows = run_stages(config)["rows"]
+    assert [row["model"] for row in rows] == list(STAGE_NAMES)
+    assert rows[0]["params"] > rows[2]["params"] == rows[3]["params"] == rows[4]["params"] == rows[5]["params"]
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
