@@ -11,6 +11,7 @@ import argparse
 import errno
 import importlib
 import logging
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
@@ -57,6 +58,14 @@ def _overview() -> argparse.ArgumentParser:
     return parser
 
 
+def _let_stdout_go() -> None:
+    """Let what cannot be written to stdout go, so that Python does not try again at its end and fail."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand and return the exit code: 0 done, 1 failed, 2 usage, 3 rolled back, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else argv
@@ -66,15 +75,21 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog=f"roadslim {name}", formatter_class=RawDescriptionRichHelpFormatter, allow_abbrev=False
     )
-    importlib.import_module(SUBCOMMANDS[name][0]).add_parser(name, parser)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
+        importlib.import_module(SUBCOMMANDS[name][0]).add_parser(name, parser)
         args = parser.parse_args(argv[1:])
-        return int(args.run(args))
+        exit_code = int(args.run(args))
+        sys.stdout.flush()
+        return exit_code
     except (RoadslimError, DpuError) as error:
         print(f"roadslim {name}: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # the reader, such as `head`, has enough
+        _let_stdout_go()
+        return 1
     except OSError as error:
+        _let_stdout_go()
         if error.errno != errno.ENOSPC:
             print(f"roadslim {name}: {error}", file=sys.stderr)
         else:
