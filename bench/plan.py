@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 from bench.statistics import P90_SAMPLES
 from board_app.core.errors import UsageError
 from compress.config import checked
+from dpu.architecture import BOARDS
 
 BackendName = Literal["torch_cpu", "onnxruntime_cpu", "torch_cuda", "software_dpu", "dpu"]
 
@@ -53,6 +54,13 @@ class Plan(_Section):
     threads: PositiveInt = 1
     board: str = "zcu104"
     published: bool = True
+
+    @field_validator("board")
+    @classmethod
+    def _board_is_known(cls, board: str) -> str:
+        if board not in BOARDS:
+            raise ValueError(f"expected one of {', '.join(BOARDS)}")
+        return board
 
     @field_validator("models")
     @classmethod

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -57,6 +57,9 @@ class _NetworkRow(BaseModel):
         return Network(self.name, tuple(layers), self.task == "detection", self.isa)
 
 
+_TABLE: TypeAdapter[list[_NetworkRow]] = TypeAdapter(Annotated[list[_NetworkRow], Field(min_length=1)])
+
+
 def networks_of(path: Path, size_hw: tuple[int, int] | None = None) -> list[Network]:
     """The network, or the networks of a layer table, that a path names.
 
@@ -104,7 +107,7 @@ def _of_table(path: Path) -> list[Network]:
     except ValueError as error:
         raise InputError(f"{path}: expected a layer table in JSON, found {error}. Correct the file.") from None
     try:
-        rows = TypeAdapter(list[_NetworkRow]).validate_python(document if isinstance(document, list) else [document])
+        rows = _TABLE.validate_python(document if isinstance(document, list) else [document])
     except ValidationError as error:
         mistake = error.errors()[0]
         where = ".".join(map(str, mistake["loc"]))

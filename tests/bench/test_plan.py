@@ -28,6 +28,7 @@ def test_reads_a_plan(tmp_path: Path) -> None:
         ("name: demo\ndataset: {path: d, splitt: test}\n" + MODELS, "unknown key 'splitt'"),
         ("name: demo\nbackends: [tensorrt]\n" + MODELS, "tensorrt"),
         ("name: demo\nsamples: 0\n" + MODELS, "samples"),
+        ("name: demo\nboard: zedboard\n" + MODELS, "expected one of zcu104, kv260, zcu102, found 'zedboard'"),
         ("name: demo\nmodels: []\n", "models"),
         (MODELS, "name"),
         ("name: demo\n" + MODELS + "  - {name: a, path: runs/b}\n", "a stands there twice"),

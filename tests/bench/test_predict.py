@@ -73,6 +73,7 @@ def test_text_shows_where_the_time_goes(run_folder: Path) -> None:
         ("no.cfg", None, InputError),
         ("a.json", "[{]", InputError),
         ("a.json", '{"name": "x"}', InputError),
+        ("a.json", "[]", InputError),
         ("a.json", json.dumps({"name": "x", "layers": [LAYER | {"in_hwc": [1, 2]}]}), InputError),
         ("a.txt", "layers", UsageError),
     ],
