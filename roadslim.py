@@ -34,6 +34,7 @@ SUBCOMMANDS = {
     "deploy": ("deploy.cli", "put a bundle on a board and start it"),
     "bench": ("bench.cli", "measure detectors, summary table and report"),
 }
+RESUMABLE = ("compress", "train", "sparsify", "prune", "distill", "quantize", "bench")
 
 
 def roadslim_version() -> str:
@@ -100,7 +101,8 @@ def main(argv: list[str] | None = None) -> int:
             )
         return 1
     except KeyboardInterrupt:
-        print(f"roadslim {name}: interrupted. The same command goes on from here.", file=sys.stderr)
+        advice = " The same command goes on from here." if name in RESUMABLE else ""
+        print(f"roadslim {name}: interrupted.{advice}", file=sys.stderr)
         return 130
 
 

@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import math
+import pickle  # noqa: S403  for its error alone
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -208,16 +209,16 @@ class Training:
             return
         try:
             state = torch.load(self._checkpoint, weights_only=True)
-        except Exception as error:
+            self.network.load_state_dict(state["network"])
+            self._averaged.load_state_dict(state["averaged"])
+            self._optimiser.load_state_dict(state["optimiser"])
+            self.hook.load_state(state["hook"])
+            self._history = json.loads(state["history"])
+        except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
             raise InputError(
-                f"expected a training checkpoint at {self._checkpoint}, found a damaged file ({error}). "
+                f"expected a training checkpoint at {self._checkpoint}, found one that is damaged or of another network ({error}). "
                 f"Remove the folder {self.folder} to start this stage afresh"
             ) from error
-        self.network.load_state_dict(state["network"])
-        self._averaged.load_state_dict(state["averaged"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self.hook.load_state(state["hook"])
-        self._history = json.loads(state["history"])
         self._write_metrics()
         log.info("going on after epoch %d of %d", len(self._history), self.config.epochs)
 
