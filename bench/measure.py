@@ -16,6 +16,7 @@ from bench.models import Model
 from bench.progress import progress_bar
 from bench.results import ModelRecord, Result, key_of, now
 from bench.statistics import doubts, summarise
+from bench.summary import label_of
 from roadslim import roadslim_version
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def timings_of(models: Sequence[Model], backends: Sequence[str], samples: int, t
             continue
         missing = backend.missing()
         if missing:
-            log.info("%-9s %s: %s", "left out", backend.label, missing)
+            log.info("%-9s %s: %s", "left out", label_of(name), missing)
             continue
         timings += [Timing(model, backend, samples, threads) for model in models if backend.takes(model)]
     return timings

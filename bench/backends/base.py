@@ -27,13 +27,11 @@ class Backend(Protocol):
 
     Attributes:
         name: in plans, JSON and file names.
-        label: in tables.
         origin: of its times.
         scope: what is inside its time, in words.
     """
 
     name: str
-    label: str
     origin: Origin
     scope: str
 

@@ -42,7 +42,6 @@ class OnnxCpu:
     """ONNX Runtime on the CPU; Darknet networks are exported on the way."""
 
     name = "onnxruntime_cpu"
-    label = "ONNX Runtime CPU"
     origin: Origin = "measured"
     scope = "network only, batch 1: float input array to raw heads; no letterbox, decoding or NMS"
 

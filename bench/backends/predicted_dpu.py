@@ -14,7 +14,6 @@ class PredictedDpu:
     """The latency model of the package `dpu`."""
 
     name = "dpu"
-    label = "DPU"
     origin: Origin = "predicted"
     scope = "network only, batch 1, one DPU core: predicted from the layers by dpu.latency, nothing was run"
 

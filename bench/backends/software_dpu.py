@@ -41,7 +41,6 @@ class SoftwareDpu:
     """The executor of the package `dpu`."""
 
     name = "software_dpu"
-    label = "software DPU"
     origin: Origin = "simulated"
     scope = "network only, batch 1: int8 input to int8 heads on this machine's CPU; not the DPU's time"
 

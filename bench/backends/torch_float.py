@@ -68,7 +68,6 @@ class TorchCpu:
     """torch on the CPU."""
 
     name = "torch_cpu"
-    label = "torch CPU"
     origin: Origin = "measured"
     scope = _SCOPE
 
@@ -94,7 +93,6 @@ class TorchCuda(TorchCpu):
     """torch on the first CUDA device; the clock stops when the device has finished."""
 
     name = "torch_cuda"
-    label = "torch CUDA"
 
     def missing(self) -> str | None:
         """Says so where there is no CUDA device."""
