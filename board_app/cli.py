@@ -32,7 +32,7 @@ _log = logging.getLogger("board_app")
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 DEFAULT_THREADS = 2  # the ZCU104 image has two DPU cores
-RELEASE_FILE = "RELEASE"
+RELEASE_FILE = "release.json"  # as `roadslim deploy` writes it beside the bundle
 INTERRUPTED = 130
 
 
@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-web", action="store_true", help="no live page")
     parser.add_argument(
-        "--release", metavar="ID", help="name of this release (default: the file RELEASE by the bundle)"
+        "--release", metavar="ID", help="name of this release (default: what release.json beside the bundle says)"
     )
     parser.add_argument("--json", action="store_true", help="the summary at the end as JSON on stdout")
     parser.add_argument("--verbose", action="store_true", help="log details")
@@ -113,8 +113,11 @@ def build_parser() -> argparse.ArgumentParser:
 def _release(args: argparse.Namespace) -> Optional[str]:
     if args.release:
         return str(args.release)
-    file = args.bundle.resolve().parent / RELEASE_FILE
-    return file.read_text(encoding="utf-8").strip() if file.is_file() else None
+    try:
+        document = json.loads((args.bundle.resolve().parent / RELEASE_FILE).read_text(encoding="utf-8"))
+        return str(document["release"])
+    except (OSError, ValueError, KeyError, TypeError):  # none, or none of ours: the name is only told
+        return None
 
 
 class _Signals:

@@ -46,7 +46,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bundle = write_squares_bundle(folder / "release" / "squares.bundle")
     write_fake_modules(folder / "modules", bundle, run_s=0.005)
     (folder / "modules" / "sitecustomize.py").write_text(SITE)
-    (folder / "release" / "RELEASE").write_text("20251124-abc\n")
+    (folder / "release" / "release.json").write_text('{"release": "20251124-abc"}')
     return folder
 
 
