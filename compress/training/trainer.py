@@ -216,7 +216,8 @@ class Training:
             self._history = json.loads(state["history"])
         except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
             raise InputError(
-                f"expected a training checkpoint at {self._checkpoint}, found one that is damaged or of another network ({error}). "
+                f"expected a training checkpoint at {self._checkpoint}, found one that is damaged "
+                f"or of another network ({error}). "
                 f"Remove the folder {self.folder} to start this stage afresh"
             ) from error
         self._write_metrics()

@@ -78,6 +78,6 @@ def test_a_loss_that_is_no_number_stops_with_epoch_and_batch(network, images, tm
 
 def test_a_damaged_checkpoint_is_said(network, images, tmp_path: Path) -> None:
     """A file that is no checkpoint is never unpickled blindly; the message says which folder to remove."""
-    (tmp_path / "checkpoint.pt").write_bytes(b"\x80\x04 not a checkpoint")
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match="checkpoint.pt.*Remove the folder"):
         training(network, images, tmp_path).run()
