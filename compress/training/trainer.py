@@ -217,7 +217,7 @@ class Training:
         except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
             raise InputError(
                 f"expected a training checkpoint at {self._checkpoint}, found one that is damaged "
-                f"or of another network ({error}). "
+                f"or of another network ({type(error).__name__}). "
                 f"Remove the folder {self.folder} to start this stage afresh"
             ) from error
         self._write_metrics()
