@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
@@ -173,10 +173,18 @@ def _complaint(model: type[BaseModel], mistake: Any, name: str) -> str:
 
 
 def _fields(model: type[BaseModel], sections: list[str]) -> list[str]:
-    """The known keys of a section, followed down from the document."""
+    """The known keys of a section, followed down from the document; positions in lists are passed over."""
     for section in sections:
-        field = model.model_fields.get(section)
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
-            return []
-        model = field.annotation
+        if not section.isdigit():
+            inner = _section_model(model.model_fields[section].annotation)
+            if inner is None:
+                return []
+            model = inner
     return list(model.model_fields)
+
+
+def _section_model(annotation: Any) -> type[BaseModel] | None:
+    """The model inside an annotation such as `Model | None` or `list[Model]`, None where there is none."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_section_model, get_args(annotation))), None)

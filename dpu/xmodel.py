@@ -26,6 +26,8 @@ _DTYPES = ("int", "uint", "xint", "xuint", "float", "bfloat", "unknown")
 def load(path: str | Path) -> Graph:
     """The graph in a file. Raises XmodelError (not an .xmodel, damaged) or OSError."""
     path = Path(path)
+    if path.is_dir():
+        raise XmodelError(f"{path}: expected an .xmodel file, found a folder. Of a bundle, give its model.xmodel.")
     return loads(path.read_bytes(), source=str(path))
 
 

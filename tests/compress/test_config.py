@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
 from board_app.core.errors import UsageError
-from compress.config import CompressConfig, load_config
+from compress.config import CompressConfig, checked, load_config
 
 
 def write(folder: Path, text: str) -> Path:
@@ -47,6 +48,26 @@ def test_a_wrong_file_is_named_with_key_and_remedy(tmp_path: Path, text: str, wo
         load_config(write(tmp_path, text))
     for word in words:
         assert word in str(error.value)
+
+
+class _Item(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    path: str
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    items: list[_Item] = []
+    last: _Item | None = None
+
+
+@pytest.mark.parametrize(
+    "document", [{"items": [{"path": "a"}, {"pathh": "b", "path": "b"}]}, {"last": {"pathh": "a", "path": "a"}}]
+)
+def test_a_misspelt_key_inside_a_list_or_an_optional_section_is_known_too(document: dict) -> None:
+    """The nearest known key of that very section."""
+    with pytest.raises(UsageError, match="unknown key 'pathh'.*Did you mean 'path'"):
+        checked(_Document, document, "plan")
 
 
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
