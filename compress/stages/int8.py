@@ -93,6 +93,7 @@ def run_bundle(run: Run, folder: Path) -> dict[str, Any]:
         "origin": {"run": run.config.name, "data": data.origin, **run.network_hashes("distill")},
         "accuracy": {
             **accuracy,
+            "map50_int8_origin": "simulated",
             "data": f"{data.origin}, validation split",
             "images": len(run.validation_data.samples),
         },
