@@ -12,8 +12,14 @@ import errno
 import importlib
 import logging
 import os
+import re
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
 
 from board_app.core.errors import RoadslimError
 from dpu.errors import DpuError
@@ -67,21 +73,71 @@ def _let_stdout_go() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one subcommand and return the exit code: 0 done, 1 failed, 2 usage, 3 rolled back, 130 interrupted."""
-    argv = sys.argv[1:] if argv is None else argv
-    name = _overview().parse_args(argv[:1]).subcommand
+def _interrupt_after_imports(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, but soon after an import where one runs: inside it comes out as any error, or not."""
+    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    if frame is None:
+        raise KeyboardInterrupt
+    again = threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, number))
+    again.daemon = True
+    again.start()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let an interrupt wait for the imports; where it is ignored, as in a shell's background, leave it so."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _interrupt_after_imports)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _told(error: OSError) -> str:
+    """An error of the file system in three parts, with the user's path instead of our temporary name beside it."""
+    if not isinstance(error.filename, str):
+        return str(error)
+    folder, name = os.path.split(error.filename)
+    temporary = re.fullmatch(r"\.(?:partial-\d+-(.+)|(.+)\.\w+\.part(?:ial)?)", name)
+    path = os.path.join(folder, temporary[1] or temporary[2]) if temporary else error.filename
+    if isinstance(error, FileNotFoundError):
+        if temporary:
+            return f"{path}: expected the folder {folder or '.'}, found none. Make it first, or name another."
+        return f"expected a file or folder at {path}, found none. Check the path."
+    if isinstance(error, PermissionError):
+        return f"expected access to {path}, found no permission. Change its permissions, or name another path."
+    if isinstance(error, IsADirectoryError):
+        target = error.filename2 if isinstance(error.filename2, str) else path
+        return f"expected a file at {target}, found a folder. Name a file."
+    if isinstance(error, NotADirectoryError):
+        return f"{path}: expected a folder on the way to it, found a file. Check the path."
+    return str(error)
+
+
+def _run(name: str, argv: list[str]) -> int:
     from rich_argparse import RawDescriptionRichHelpFormatter
 
     parser = argparse.ArgumentParser(
         prog=f"roadslim {name}", formatter_class=RawDescriptionRichHelpFormatter, allow_abbrev=False
     )
+    importlib.import_module(SUBCOMMANDS[name][0]).add_parser(name, parser)
+    args = parser.parse_args(argv)
+    return int(args.run(args))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand and return the exit code: 0 done, 1 failed, 2 usage, 3 rolled back, 130 interrupted."""
+    argv = sys.argv[1:] if argv is None else argv
+    name = _overview().parse_args(argv[:1]).subcommand
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        importlib.import_module(SUBCOMMANDS[name][0]).add_parser(name, parser)
-        args = parser.parse_args(argv[1:])
-        exit_code = int(args.run(args))
-        sys.stdout.flush()
+        with _interruptible():
+            exit_code = _run(name, argv[1:])
+            sys.stdout.flush()
         return exit_code
     except (RoadslimError, DpuError) as error:
         print(f"roadslim {name}: {error}", file=sys.stderr)
@@ -92,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         _let_stdout_go()
         if error.errno != errno.ENOSPC:
-            print(f"roadslim {name}: {error}", file=sys.stderr)
+            print(f"roadslim {name}: {_told(error)}", file=sys.stderr)
         else:
             print(
                 f"roadslim {name}: the disk is full, nothing finished was lost ({error}). "
