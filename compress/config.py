@@ -69,8 +69,8 @@ class TrainingConfig(_Section):
 class SparsifyConfig(TrainingConfig):
     """Training that also drives to zero what the next stage will cut (see compress/training/sparsity.py)."""
 
-    strength: float = Field(default=1.0, gt=0)  # how far a gamma is pulled in all, 1.0 being its starting value
-    spread_share: Share = 0.3  # of the steps: the L1 penalty falls on all channels; after it on those to be cut
+    strength: float = Field(default=0.6, gt=0)  # the L1 penalty pulls all gammas by this share of their layers' mean
+    spread_share: Share = 0.3  # in this share of the steps; then those that will be cut go straight to zero
 
 
 class PruneConfig(_Section):
@@ -93,11 +93,12 @@ class DistillConfig(TrainingConfig):
 
 
 class QuantizeConfig(_Section):
-    """Int8 calibration on training images."""
+    """Int8 calibration on training images; with `fine_tune` the int8 network then trains on, on the DPU's grid."""
 
     images: PositiveInt = 64
     batch_size: PositiveInt = 8
-    bias_correction: bool = True
+    bias_correction: bool = True  # of the calibration; training on moves the biases by itself
+    fine_tune: TrainingConfig | None = None
 
 
 class BundleConfig(_Section):

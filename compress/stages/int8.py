@@ -13,19 +13,31 @@ from torch import Tensor
 from board_app.core.atomic_file import sha256_of, write_text
 from board_app.core.bundle import write_bundle
 from board_app.core.letterbox import LETTERBOX_GREY
-from compress.quantization import quantize, to_xmodel
+from compress.config import TrainingConfig
+from compress.quantization import QuantizedNetwork, quantize, to_xmodel
+from compress.quantization.grid_network import GridNetwork
 from compress.stages.folder import StageKey
 from compress.stages.run import Run
+from compress.training.distillation import Distillation
 from compress.training.evaluation import evaluate
 from compress.training.loader import to_input
+from compress.training.trainer import StepHook, Training
 from dpu import xmodel
 from roadslim import roadslim_version
 
 
 def quantize_key(run: Run) -> StageKey:
     """The fine-tuned network, the calibration pictures and the settings."""
+    config = run.config
     inputs = {"distill": run.network_hashes("distill"), "data": run.data_hashes}
-    return StageKey(inputs, {"quantize": run.config.quantize.model_dump(mode="json"), "seed": run.config.seed})
+    settings: dict[str, Any] = {"quantize": config.quantize.model_dump(mode="json"), "seed": config.seed}
+    if config.quantize.fine_tune:
+        inputs["teacher"] = run.network_hashes(config.distill.teacher)
+        settings |= {
+            "augment": config.augment.model_dump(mode="json"),
+            "distill": config.distill.model_dump(mode="json"),
+        }
+    return StageKey(inputs, settings)
 
 
 def _calibration_batches(run: Run) -> Iterator[Tensor]:
@@ -40,8 +52,11 @@ def _calibration_batches(run: Run) -> Iterator[Tensor]:
 
 def run_quantize(run: Run, folder: Path) -> dict[str, Any]:
     """Find fix points, round the parameters, write NAME_int.xmodel; mAP of the fake-quantised network."""
-    network = run.load_network("distill")
-    quantized = quantize(network, list(_calibration_batches(run)), bias_correction=run.config.quantize.bias_correction)
+    network, config = run.load_network("distill"), run.config.quantize
+    correct_biases = config.bias_correction and config.fine_tune is None
+    quantized = quantize(network, list(_calibration_batches(run)), bias_correction=correct_biases)
+    if config.fine_tune:
+        quantized = _fine_tuned(run, GridNetwork(network, quantized), config.fine_tune, folder)
     xmodel.save(to_xmodel(quantized, run.config.name), folder / _model_file(run))
     write_text(folder / "positions.json", json.dumps(quantized.positions(), indent=1) + "\n")
     accuracy = evaluate(quantized, network.heads, run.held_out(), run.class_names)
@@ -56,6 +71,18 @@ def run_quantize(run: Run, folder: Path) -> dict[str, Any]:
         "input": {"tensor": quantized.input_tensor, "fix_point": quantized.input_fix_point},
         "heads": heads,
     }
+
+
+def _fine_tuned(run: Run, network: GridNetwork, config: TrainingConfig, folder: Path) -> QuantizedNetwork:
+    """The int8 network after training on the grid, on the labels and on the unpruned network's answers."""
+    distill = run.config.distill
+    hook: StepHook = StepHook()
+    if distill.teacher_weight:
+        hook = Distillation(network, run.load_network(distill.teacher), distill.teacher_weight)
+    training = Training(
+        network, run.images(augmented=True), run.held_out(), run.class_names, config, folder, hook, run.config.workers
+    )
+    return training.run()[0].quantized()
 
 
 def bundle_key(run: Run) -> StageKey:

@@ -16,6 +16,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from board_app.core.errors import InputError
 from compress.darknet.network import DarknetNetwork
+from compress.quantization.grid_network import GridNetwork
 from compress.training.loss import split_head
 from compress.training.trainer import StepHook
 
@@ -27,7 +28,7 @@ class Distillation(StepHook):
         InputError: teacher and student differ in their heads.
     """
 
-    def __init__(self, student: DarknetNetwork, teacher: DarknetNetwork, weight: float) -> None:
+    def __init__(self, student: DarknetNetwork | GridNetwork, teacher: DarknetNetwork, weight: float) -> None:
         mine, theirs = [_shape(head) for head in student.heads], [_shape(head) for head in teacher.heads]
         if mine != theirs:
             raise InputError(

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from rich.console import Console
@@ -27,12 +27,14 @@ from board_app.core.atomic_file import write_bytes, write_text
 from board_app.core.errors import InputError, RoadslimError
 from compress.config import TrainingConfig
 from compress.darknet.network import DarknetNetwork
+from compress.quantization.grid_network import GridNetwork
 from compress.training.evaluation import evaluate
 from compress.training.loader import TrainingImages, epoch_batches, to_input
 from compress.training.loss import yolo_loss
 
 log = logging.getLogger(__name__)
 Metrics = dict[str, Any]
+Network = TypeVar("Network", DarknetNetwork, GridNetwork)
 _STATISTICS_IMAGES = 128
 
 
@@ -57,7 +59,7 @@ class StepHook:
         """What a checkpoint must keep: tensors, numbers and containers of them."""
         return {}
 
-    def settle(self, averaged: DarknetNetwork) -> None:
+    def settle(self, averaged: nn.Module) -> None:
         """Called before the averaged network is evaluated; may mend in it what averaging blurred."""
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -65,7 +67,7 @@ class StepHook:
 
 
 @dataclass
-class Training:
+class Training(Generic[Network]):
     """One training of one network.
 
     Attributes:
@@ -79,7 +81,7 @@ class Training:
         workers: processes that load pictures; 0 loads in this one.
     """
 
-    network: DarknetNetwork
+    network: Network
     images: TrainingImages
     held_out: TrainingImages
     class_names: Sequence[str]
@@ -92,7 +94,8 @@ class Training:
         self.network.to(memory_format=torch.channels_last)  # twice as fast as the default on a CPU
         self._steps_per_epoch = max(1, len(self.images) // self.config.batch_size)
         self._optimiser = torch.optim.AdamW(_parameter_groups(self.network, self.config), lr=self.config.learning_rate)
-        self._averaged = copy.deepcopy(self.network).eval()
+        self._averaged: Network = copy.deepcopy(self.network)
+        self._averaged.eval()
         self._history: list[Metrics] = []
 
     @property
@@ -100,7 +103,7 @@ class Training:
         """Optimiser steps of the whole training."""
         return self._steps_per_epoch * self.config.epochs
 
-    def run(self) -> tuple[DarknetNetwork, list[Metrics]]:
+    def run(self) -> tuple[Network, list[Metrics]]:
         """Train to the end, from the checkpoint where there is one; gives the averaged network and all metrics."""
         self.hook.begin(self.steps)
         self._resume()

@@ -22,7 +22,7 @@ train: {{epochs: 3, batch_size: 4, evaluate_every: 3}}
 sparsify: {{epochs: 4, batch_size: 4, evaluate_every: 4}}
 prune: {{channels: 50%, blocks: 2}}
 distill: {{epochs: 2, batch_size: 4, evaluate_every: 2}}
-quantize: {{images: 8, batch_size: 4}}
+quantize: {{images: 8, batch_size: 4, fine_tune: {{epochs: 2, batch_size: 4}}}}
 """
 SMALL_CFG = Path(__file__).parents[1] / "small.cfg"
 

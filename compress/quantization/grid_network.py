@@ -1,0 +1,74 @@
+"""A network that trains on the DPU's grid: rounded in every forward pass, float underneath.
+
+The fix points are those of a calibrated network and stay; weights and biases learn to live with the rounding.
+Gradients pass the rounding unchanged and stop where a value saturates (straight-through estimator).
+Sources: Bengio et al., arXiv:1308.3432; Jacob et al., arXiv:1712.05877.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from compress.darknet.cfg import Cfg
+from compress.darknet.network import DarknetNetwork, Head
+from compress.quantization.calibration import convolve
+from compress.quantization.plan import Node
+from compress.quantization.quantized_network import QuantizedNetwork
+from compress.quantization.quantizer import float_parameters
+from compress.quantization.simulation import apply_activation, pool_or_join, run_plan
+
+_UPWARDS = 2.0**-14  # of a step: torch rounds halves to even, the DPU rounds them up, and sums often are halves
+
+
+class GridNetwork(nn.Module):
+    """Float parameters with the batch normalisation folded in, computed through the int8 grid.
+
+    Called on float32 (N, 3, H, W), RGB / 255, it gives the raw heads (N, A*(5+C), h, w), differentiable; what it
+    computes is what `quantized()` computes, but for sums that float32 rounds.
+
+    Args:
+        network: the float network; it is not changed.
+        quantized: the same network calibrated: its fix points are used.
+    """
+
+    def __init__(self, network: DarknetNetwork, quantized: QuantizedNetwork) -> None:
+        super().__init__()
+        self.cfg: Cfg = network.cfg
+        self.heads: Sequence[Head] = network.heads
+        self._name, self._plan, self._fix_points = quantized.name, quantized.plan, quantized.fix_points
+        self._history = quantized.history
+        parameters = float_parameters(self._plan, network)
+        self.weights = nn.ParameterDict({str(index): weight for index, (weight, _) in parameters.items()})
+        self.biases = nn.ParameterDict({str(index): bias for index, (_, bias) in parameters.items()})
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """The raw heads in cfg order."""
+        return run_plan(self._plan, x, self._compute)
+
+    def quantized(self) -> QuantizedNetwork:
+        """The int8 network of the present parameters."""
+        parameters = {
+            node.index: (self.weights[str(node.index)].detach().contiguous(), self.biases[str(node.index)].detach())
+            for node in self._plan.convolutions
+        }
+        return QuantizedNetwork(self._name, self._plan, self._fix_points, parameters, self._history)
+
+    def _compute(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        if node.kind == "conv":
+            weight = _on_grid(self.weights[str(node.index)], self._fix_points.weights[node.index])
+            bias = _on_grid(self.biases[str(node.index)], self._fix_points.biases[node.index])
+            output = apply_activation(convolve(node, inputs[0], weight, bias), node.activation)
+        else:
+            output = inputs[0] if node.kind == "input" else pool_or_join(node, inputs)
+        if not self._plan.has_fix_point(node):
+            return output
+        fix_point = self._fix_points.outputs[node.index]
+        return _on_grid(output + 2.0**-fix_point * _UPWARDS, fix_point)
+
+
+def _on_grid(values: Tensor, fix_point: int) -> Tensor:
+    """The nearest int8 x 2^-fix_point, with the gradient of the identity inside the range."""
+    return torch.fake_quantize_per_tensor_affine(values, 2.0**-fix_point, 0, -128, 127)
