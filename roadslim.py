@@ -73,28 +73,36 @@ def _let_stdout_go() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _interrupt_after_imports(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, but soon after an import where one runs: inside it comes out as any error, or not."""
-    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
-        frame = frame.f_back
-    if frame is None:
-        raise KeyboardInterrupt
-    again = threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, number))
-    again.daemon = True
-    again.start()
-
-
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let an interrupt wait for the imports; where it is ignored, as in a shell's background, leave it so."""
+    """Let an interrupt wait for the end of an import: inside, it comes out as any other error, or not at all.
+
+    Where interrupts are ignored, as in a shell's background, they still are.
+    """
+    waiting: list[threading.Timer] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        waiting.clear()
+        while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+            frame = frame.f_back
+        if frame is None:
+            raise KeyboardInterrupt
+        again = threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, number))
+        again.daemon = True
+        waiting.append(again)
+        again.start()
+
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    signal.signal(signal.SIGINT, _interrupt_after_imports)
+    signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        for timer in waiting:
+            timer.cancel()
+            raise KeyboardInterrupt
 
 
 def _told(error: OSError) -> str:
