@@ -42,7 +42,7 @@ def test_every_operator_computes_what_the_int8_networks_does(network: DarknetNet
 
     with torch.no_grad():
         run_plan(quantized.plan, pictures(network, 2), compare)
-    assert len(differing) == len(quantized.plan.nodes) and max(differing) < 1e-3
+    assert len(differing) == len(quantized.plan.nodes) and max(differing) < 5e-3
 
 
 def test_untrained_it_gives_the_network_it_was_made_from(network: DarknetNetwork) -> None:
