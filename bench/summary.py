@@ -13,6 +13,10 @@ from roadslim import roadslim_version
 
 SCHEMA_VERSION = 1
 _MOST_NAMED = 4  # figures that one reason spoils, by name; above it only their number
+INT8_WEIGHTS = (
+    "mAP50 int8: of the network quantised from the row's float one; where its run sets quantize.fine_tune it was "
+    "trained on after that, so its weights are not merely the float ones rounded."
+)
 LABELS = {
     "torch_cpu": "torch CPU",
     "onnxruntime_cpu": "ONNX Runtime CPU",
@@ -211,6 +215,8 @@ def _conditions_of(result: Result) -> list[str]:
         lines.append(f"Machine: {machine.cpu_model}, {machine.cpu_cores} cores{memory}{gpu}, {machine.system}.")
     if result.accuracy:
         lines.append(f"mAP50: {result.accuracy.protocol}.")
+        if result.model.precision == "int8":
+            lines.append(INT8_WEIGHTS)
     elif result.origin == "predicted":
         settings = result.settings
         lines.append(f"{label}: {result.scope}; {settings.get('dpu_mhz', 0):g} MHz. No board was used.")

@@ -175,7 +175,7 @@ def markdown(summary: Summary) -> str:
 
 def html_table(grid: Grid) -> str:
     """One table as HTML, for a page that has its own style."""
-    head = "".join(f"<th scope='col'>{escape(cell)}</th>" for cell in grid.header)
+    head = "".join(f"<th scope='col'>{_two_lines(escape(cell)).replace(chr(10), '<br>')}</th>" for cell in grid.header)
     body = "\n".join(
         f"<tr><th scope='row'>{escape(row[0])}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) + "</tr>"
         for row in grid.rows
@@ -186,12 +186,12 @@ def html_table(grid: Grid) -> str:
 def html_page(summary: Summary) -> str:
     """A small page with both tables and the notes."""
     grids: Sequence[Grid | None] = (main_grid(summary), published_grid(summary))
-    tables = "\n".join(f"<h2>{escape(grid.title)}</h2>\n{html_table(grid)}" for grid in grids if grid)
+    tables = "\n".join(f"<h2>{escape(grid.title)}</h2>\n<div>{html_table(grid)}</div>" for grid in grids if grid)
     notes = "\n".join(f"<li>{escape(note)}</li>" for note in notes_of(summary))
     return (
         "<!doctype html>\n<html lang='en'><meta charset='utf-8'><title>Roadslim: summary table</title>\n"
         "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem}"
         "h2{font-size:1.05rem}table{border-collapse:collapse}th,td{padding:.35rem .7rem;border-bottom:1px solid #ddd}"
-        "td,th:not(:first-child){text-align:right}th:first-child{text-align:left}li{color:#555}</style>\n"
+        "div{overflow-x:auto}td,th{white-space:nowrap;vertical-align:bottom}td,th:not(:first-child){text-align:right}th:first-child{text-align:left}li{color:#555}</style>\n"
         f"{tables}\n<ul>\n{notes}\n</ul></html>\n"
     )

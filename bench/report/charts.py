@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -15,9 +16,11 @@ from bench.table import three_digits
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  the backend must be chosen first
+from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: E402
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator  # noqa: E402
 
 COLOURS = ("#1f6feb", "#2da44e", "#d9730d", "#8250df", "#cf222e", "#0a7ea4", "#9a6700", "#57606a")
+_LABEL_GAP = 8.0  # points of mAP50 that a line of text is high in the trade chart
 _STYLE: Any = {  # matplotlib types its keys as literals
     "font.size": 9.5,
     "axes.spines.top": False,
@@ -54,13 +57,13 @@ def latency_chart(summary: Summary) -> bytes | None:
         figure, panels = pyplot.subplots(
             len(backends),
             1,
-            figsize=(9, 0.8 * len(backends) + 0.46 * sum(counts)),
+            figsize=(9, 0.85 * len(backends) + 0.4 * sum(counts)),
             squeeze=False,
-            gridspec_kw={"height_ratios": counts, "hspace": 0.75},
+            layout=ConstrainedLayoutEngine(hspace=0.12),
+            gridspec_kw={"height_ratios": counts},
         )
         for axes, backend in zip(panels[:, 0], backends, strict=True):
             _latency_panel(axes, backend, [result for result in taken if result.backend == backend])
-        panels[-1, 0].set_xlabel("ms for one picture; bar: median of all samples")
         return _svg(figure)
 
 
@@ -73,11 +76,12 @@ def _latency_panel(axes: Any, backend: str, results: Sequence[Result]) -> None:
         heights = place + jitter.uniform(-0.22, 0.22, len(samples))
         axes.plot(samples, heights, ".", color=colour, alpha=0.35, markersize=4, markeredgewidth=0)
         axes.plot([np.median(samples)] * 2, [place - 0.34, place + 0.34], color=colour, linewidth=2.2)
-        axes.annotate(
-            f"{three_digits(float(np.median(samples)))} ms",
-            (float(np.percentile(samples, 95)), place),
-            xytext=(9, 0),
-            textcoords="offset points",
+        invalid = " !" if result.verdict == "INVALID" else ""
+        axes.text(
+            1.015,  # of the width: a column beside the samples, wherever they are
+            place,
+            f"{three_digits(float(np.median(samples)))} ms{invalid}",
+            transform=axes.get_yaxis_transform(),
             va="center",
             fontsize=8.5,
             color=colour,
@@ -85,7 +89,7 @@ def _latency_panel(axes: Any, backend: str, results: Sequence[Result]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(left=0)
-    axes.margins(x=0.12)
+    axes.set_xlabel("ms for one picture; bar and figure: median of all samples")
     axes.grid(axis="x", color="#d0d7de", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_title(f"{label_of(backend)}, {results[0].origin}", loc="left", fontsize=10, fontweight="bold")
@@ -129,6 +133,18 @@ def _short_count(count: float) -> str:
     return f"{count / 1e6:g} M" if count >= 1e6 else f"{count / 1e3:g} k"
 
 
+def spread(values: Sequence[float], gap: float, highest: float = 100) -> list[float]:
+    """The values moved up, and at `highest` down, until they lie at least `gap` apart; in the order given."""
+    moved = [float(value) for value in values]
+    order = sorted(range(len(moved)), key=lambda index: moved[index])
+    for below, above in pairwise(order):
+        moved[above] = max(moved[above], moved[below] + gap)
+    for index in reversed(order):
+        moved[index] = highest = min(moved[index], highest)
+        highest -= gap
+    return moved
+
+
 def trade_chart(summary: Summary) -> bytes | None:
     """mAP50 against parameters, our networks in the table's order; None where there are fewer than two."""
     rows = [row for row in summary.rows if row.params and row.map50_float]
@@ -139,12 +155,21 @@ def trade_chart(summary: Summary) -> bytes | None:
         x = [row.params or 0 for row in rows]
         y = [100 * row.map50_float.value for row in rows if row.map50_float]
         axes.plot(x, y, color="#8c959f", linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        heights = {
+            count: spread([y[place] for place in range(len(rows)) if x[place] == count], _LABEL_GAP) for count in set(x)
+        }
         for place, row in enumerate(rows):
             colour = COLOURS[row.record.position % len(COLOURS)]
             axes.plot(x[place], y[place], "o", color=colour, markersize=8)
-            same = [other for other in range(place) if x[other] == x[place]]
-            offset = (10, -4 - 13 * len(same)) if abs(y[place] - y[same[-1]] if same else 99) < 4 else (10, -4)
-            axes.annotate(f"{row.model}: {y[place]:.1f} %", (x[place], y[place]), offset, textcoords="offset points")
+            axes.annotate(
+                f"{row.model}: {y[place]:.1f} %",
+                (x[place], heights[x[place]].pop(0)),
+                (10, 0),
+                textcoords="offset points",
+                va="center",
+                zorder=1.5,  # its ground hides the dashed line and the grid, and no marker
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+            )
             if row.map50_int8:
                 axes.plot(x[place], 100 * row.map50_int8.value, "D", color=colour, markersize=6, mfc="white")
         for kind, marker, fill, figures in (
@@ -155,13 +180,13 @@ def trade_chart(summary: Summary) -> bytes | None:
             if origins:
                 label = f"{kind}, {', '.join(origins)}"
                 axes.plot([], [], marker, color="#57606a", mfc=fill, label=label)
-        axes.legend(loc="lower right", frameon=False)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
         axes.set_xscale("log")
         axes.set_xlim(min(x) / 1.4, max(x) * 2.4)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: _short_count(count)))
-        axes.set_ylim(0, 100)
+        axes.set_ylim(-5, 105)  # markers and labels at 0 and 100 stay clear of the axis
         axes.set(xlabel="parameters (logarithmic)", ylabel="mAP50 (%)")
         axes.grid(color="#d0d7de", linewidth=0.6)
         axes.set_axisbelow(True)

@@ -10,16 +10,24 @@ from bench.table import three_digits
 
 @dataclass(frozen=True)
 class Headline:
-    """One large figure."""
+    """One large figure.
+
+    Attributes:
+        doubt: why it is not to be trusted, "" where it is; such a figure is not shown large.
+    """
 
     value: str
     what: str
     detail: str
     origin: str
+    doubt: str = ""
 
 
 def headlines(summary: Summary) -> list[Headline]:
-    """From the largest network to the final one: the one with an int8 form, else the last; empty where they are one."""
+    """From the largest network to the final one: the one with an int8 form, else the last; empty where they are one.
+
+    Speeds that are INVALID come last.
+    """
     if len(summary.rows) < 2:
         return []
     before = max(summary.rows, key=lambda row: row.params or 0)
@@ -28,7 +36,7 @@ def headlines(summary: Summary) -> list[Headline]:
         return []
     found = [_parameters(before, after), _accuracy(before, after)]
     found += [_speed(before, after, backend) for backend in summary.backends]
-    return [headline for headline in found if headline]
+    return sorted((headline for headline in found if headline), key=lambda headline: bool(headline.doubt))
 
 
 def _parameters(before: Row, after: Row) -> Headline | None:
@@ -53,5 +61,7 @@ def _speed(before: Row, after: Row, backend: str) -> Headline | None:
     if not old or not new:
         return None
     detail = f"{three_digits(old.p50)} → {three_digits(new.p50)} ms"
-    invalid = ", INVALID" if "INVALID" in (old.verdict, new.verdict) else ""
-    return Headline(f"{old.p50 / new.p50:.1f}×", f"faster on {label_of(backend)}", detail, new.origin + invalid)
+    invalid = [latency for latency in (old, new) if latency.verdict == "INVALID"]
+    kinds = dict.fromkeys(reason.split(":")[0] for latency in invalid for reason in latency.reasons)
+    doubt = f"INVALID: {', '.join(kinds) or 'no reason given'}" if invalid else ""
+    return Headline(f"{old.p50 / new.p50:.1f}×", f"faster on {label_of(backend)}", detail, new.origin, doubt)

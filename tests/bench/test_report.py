@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bench.report import write_report
-from bench.report.charts import class_chart, latency_chart, trade_chart
+from bench.report.charts import class_chart, latency_chart, spread, trade_chart
 from bench.report.headlines import headlines
 from bench.results import AccuracyRecord, ClassRecord, ModelRecord, Result, key_of, now
 from bench.statistics import summarise
@@ -118,14 +118,27 @@ def test_charts_tell_the_origin(summary: Summary, monkeypatch: pytest.MonkeyPatc
     assert classes is not None and b"small (measured)" in classes and b"small (int8, simulated)" in classes
 
 
-def test_an_invalid_time_is_no_headline_without_saying_so(summary: Summary) -> None:
-    """A speed-up from a disturbed measurement is marked, as in the table."""
+def test_an_invalid_time_is_no_large_headline(summary: Summary, tmp_path: Path) -> None:
+    """A speed-up from a disturbed measurement comes grey with its reason, after what is valid."""
     disturbed = [
-        result.model_copy(update={"verdict": "INVALID", "reasons": ["drift"]}) if result.metric == "latency" else result
+        result.model_copy(update={"verdict": "INVALID", "reasons": ["drift: 20 %"]})
+        if result.metric == "latency"
+        else result
         for result in summary.results
     ]
-    assert [headline.origin for headline in headlines(summary)][2:] == ["measured"]
-    assert [headline.origin for headline in headlines(summarise_results(disturbed))][2:] == ["measured, INVALID"]
+    assert [headline.doubt for headline in headlines(summary)] == ["", "", ""]
+    assert [headline.doubt for headline in headlines(summarise_results(disturbed))] == ["", "", "INVALID: drift"]
+    write_report(summarise_results(disturbed), tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text().count('class="card doubtful"') == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([], []), ([0, 0, 50], [0, 8, 50]), ([5, 1], [9, 1]), ([1, 2, 3], [1, 9, 17]), ([99, 100], [92, 100])],
+)
+def test_labels_keep_apart(values: list[float], expected: list[float]) -> None:
+    """Labels of equal or near heights are moved apart, in any order, and stay in the chart."""
+    assert spread(values, 8) == expected
 
 
 def test_headlines_compare_the_largest_with_the_final(summary: Summary) -> None:
