@@ -44,7 +44,7 @@ def _dpu_subgraph(graph: Any, bundle: Bundle) -> Any:
     found = [s for s in children if s.has_attr("device") and s.get_attr("device").upper() == "DPU"]
     if len(found) != 1:
         advice = (
-            "The model is quantised, not compiled: roadslim compile BUNDLE --board NAME"
+            "The model is quantised, not compiled. Compile it: docs/limits.md, 'What is not there yet', tells how."
             if not found
             else "An operator between them falls to the CPU: roadslim xmodel show names it."
         )
@@ -141,7 +141,7 @@ def open_runners(bundle: Bundle, count: int) -> List[DpuRunner]:
     if wrong:
         raise RunnerError(
             f"{bundle.model_path}: expected the tensors of detector.json; found: {'; '.join(wrong)}. "
-            "Make the bundle again from this model: roadslim compress or roadslim compile."
+            "Make the bundle again from this model: roadslim compress CONFIG"
         )
     origin = str(getattr(vart, "ORIGIN", "measured"))
     return [DpuRunner(runner, bundle.spec, graph, origin) for runner in runners]

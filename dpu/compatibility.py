@@ -36,8 +36,7 @@ def check(graph: Graph, board: Board | None = None, fingerprint: int | None = No
     reasons: list[Reason] = []
     accepted = {"": fingerprint} if fingerprint is not None else dict(board.fingerprints) if board else {}
     target = f"DPU 0x{fingerprint:x}" if fingerprint is not None else f"board {board.name}" if board else "any DPU"
-    flags = f"--fingerprint 0x{fingerprint:x}" if fingerprint is not None else f"--board {board.name}" if board else ""
-    recompile = f"roadslim compile BUNDLE {flags}".rstrip()
+    recompile = f"Compile NAME_int.xmodel with vai_c_xir for {target}, as in docs/limits.md, 'What is not there yet'."
     subgraphs = graph.subgraphs("DPU")
     if is_quantised(graph):
         reasons.append(Reason("not_compiled", "The model is quantised but not compiled for a DPU.", recompile))
