@@ -83,9 +83,12 @@ def _export_onnx(network: DarknetNetwork, target: Path) -> None:
 
 def _copy_xmodel(model: Path | None, target: Path) -> list[Path]:
     from board_app.core.atomic_file import replacing
+    from board_app.core.bundle import SPEC_FILE, load_bundle
 
     if model is None:
         raise UsageError("--to xmodel: expected a quantised stage folder or a bundle, found a cfg. Quantise it first.")
+    if (model / SPEC_FILE).is_file() or model.suffix == ".bundle":
+        load_bundle(model)  # refuses what was changed
     found = sorted(model.glob("*.xmodel")) if model.is_dir() else []
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"

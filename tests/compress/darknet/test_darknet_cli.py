@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from board_app.core.bundle import write_bundle
 from compress.darknet.model_files import load_model, save_model
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import random_cfg, randomise
@@ -48,6 +49,31 @@ def test_xmodel_is_copied_from_its_folder(tmp_path: Path, capsys: pytest.Capture
     assert main(["export", str(folder), "--to", "xmodel", str(target)]) == 0
     assert target.read_bytes() == b"graph"
     assert main(["export", str(folder), "--to", "xmodel", str(folder / "road_int.xmodel")]) == 2
+
+
+def test_a_changed_bundle_is_not_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The hashes of detector.json count here as they do on the board."""
+    fields = {
+        "name": "a",
+        "roadslim_version": "0",
+        "kind": "quantised",
+        "classes": ["x"],
+        "input_hw": [32, 32],
+        "channel_order": "RGB",
+        "pixel_scale": 1 / 255,
+        "letterbox_grey": 128,
+        "input": {"tensor": "in", "fix_point": 7},
+        "heads": [{"output": "head", "stride": 32, "anchors": [[1, 2]], "fix_point": 3}],
+        "confidence_threshold": 0.3,
+        "iou_threshold": 0.45,
+        "max_detections": 100,
+        "origin": {},
+        "accuracy": {},
+    }
+    write_bundle(tmp_path / "a.bundle", fields, b"graph", ["x"])
+    (tmp_path / "a.bundle" / "model.xmodel").write_bytes(b"other")
+    assert main(["export", str(tmp_path / "a.bundle"), "--to", "xmodel", str(tmp_path / "out.xmodel")]) == 1
+    assert "model.xmodel" in capsys.readouterr().err and not (tmp_path / "out.xmodel").exists()
 
 
 @pytest.mark.parametrize(
