@@ -2,7 +2,7 @@
 
 This file only knows where each subcommand lives; the package that owns it is imported when it is used.
 A module named here has `add_parser(name, parser)`, which adds the arguments and sets `run`, a function
-from the parsed arguments to the exit code.
+from the parsed arguments to the exit code; with the default `intermixed` flags may stand between the paths.
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ def _run(name: str, argv: list[str]) -> int:
         prog=f"roadslim {name}", formatter_class=RawDescriptionRichHelpFormatter, allow_abbrev=False
     )
     importlib.import_module(SUBCOMMANDS[name][0]).add_parser(name, parser)
-    args = parser.parse_args(argv)
+    intermixed = parser.get_default("intermixed")  # flags between the positional arguments
+    args = parser.parse_intermixed_args(argv) if intermixed else parser.parse_args(argv)
     return int(args.run(args))
 
 

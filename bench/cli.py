@@ -32,6 +32,10 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         "examples:\n  roadslim evaluate runs/demo/distill data/road --split test\n"
         "  roadslim evaluate --cfg yolov3.cfg --weights yolov3.weights data/road --json"
     )
+    parser.usage = (
+        "roadslim evaluate [MODEL] DATASET [--cfg CFG] [--weights WEIGHTS] [--split SPLIT]\n"
+        "       [--ignore CLASS ...] [--backend BACKEND] [--results DIR] [--json]"
+    )
     parser.add_argument("paths", nargs="+", type=Path, metavar="[MODEL] DATASET", help="the model and the dataset")
     parser.add_argument("--cfg", type=Path, help="Darknet cfg: with --weights, or the anchors of an .onnx or .xmodel")
     parser.add_argument("--weights", type=Path, help="Darknet weights that belong to --cfg")
@@ -40,7 +44,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", help="torch_cpu, onnxruntime_cpu, torch_cuda or software_dpu (as the file needs)")
     parser.add_argument("--results", type=Path, metavar="DIR", help="write the result there; what is there is kept")
     parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
-    parser.set_defaults(run=run_evaluate)
+    parser.set_defaults(run=run_evaluate, intermixed=True)
 
 
 def run_evaluate(args: argparse.Namespace) -> int:

@@ -40,16 +40,18 @@ def test_evaluate_takes_every_form(capsys: pytest.CaptureFixture[str], run_folde
         (stage, "--backend", "onnxruntime_cpu"),
         (run_folder / "small.bundle",),
         (run_folder / "distill_int.xmodel", *cfg),
+        (run_folder / "distill_int.xmodel", *cfg, "between"),
     ]
     found = []
     for first, *more in forms:
         model = [] if first == "--cfg" else [first]
         flags = [first, *more] if first == "--cfg" else more
-        found.append(_json(capsys, "evaluate", *model, dataset_folder, *flags, "--json"))
+        words = (*flags[:-1], dataset_folder) if flags[-1:] == ["between"] else (dataset_folder, *flags)
+        found.append(_json(capsys, "evaluate", *model, *words, "--json"))
     for document in found[:4]:
         assert document["map50"] == pytest.approx(found[0]["map50"], abs=1e-3)
-    assert [document["origin"] for document in found] == ["measured"] * 4 + ["simulated"] * 2
-    assert found[4]["map50"] == found[5]["map50"]
+    assert [document["origin"] for document in found] == ["measured"] * 4 + ["simulated"] * 3
+    assert found[4]["map50"] == found[5]["map50"] == found[6]["map50"]
 
 
 def test_evaluate_text(capsys: pytest.CaptureFixture[str], run_folder: Path, dataset_folder: Path) -> None:
