@@ -66,8 +66,8 @@ def run_stage(args: argparse.Namespace, stage: str) -> int:
     elif args.json:
         print(json.dumps(_header() | results, indent=1))
     else:
-        print("\n".join(f"{name:<12} {value}" for name, value in results.items() if not isinstance(value, dict | list)))
-        print(f"The stage is in {folder}/ (mAP50 on the validation split)")
+        print("\n".join(_result_lines(results)))
+        print(f"\nThe stage is in {folder}/ (mAP on the validation split)")
     return 0
 
 
@@ -102,13 +102,45 @@ def _run_all(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(summary, indent=1))
         return 0
-    for row in summary["rows"]:
+    rows = summary["rows"]
+    for row in rows:
         shares = [f"{label} {100 * row[key]:.1f} %" for label, key in _SHARES if row[key] is not None]
         print(f"{row['model']:<9} {row['params']:>12,} parameters  {', '.join(shares)}")
-    print(f"\nThe bundle and every stage are in {config.folder}/ (mAP50 on the validation split)")
+    print(f"\n{_finished(config, [row['model'] for row in rows])} (mAP50 on the validation split)")
     return 0
 
 
+def _finished(config: CompressConfig, stages: list[str]) -> str:
+    """Which stages are finished and up to date, and where they are."""
+    bundle = "bundle"
+    if bundle in stages:
+        return f"The bundle is {config.folder / bundle / config.name}.bundle; every stage is in {config.folder}/"
+    return f"Finished up to {stages[-1]}, in {config.folder}/; there is no bundle of it yet"
+
+
+def _result_lines(results: dict[str, Any]) -> list[str]:
+    """A stage's results, a line each, as `compress` formats them; what only the next stage needs is left out."""
+    lines = []
+    for name, value in results.items():
+        label, form = _RESULTS.get(name, (name, "{}"))
+        if name == "map50" and "map50_float" in results:
+            label = "mAP50 int8"
+        elif name == "map50_95" and "map50_float" in results:
+            label = "mAP50-95 int8"
+        if not isinstance(value, dict | list):
+            lines.append(f"{label:<14} {form.format(value)}")
+    return lines
+
+
+_RESULTS = {
+    "params": ("parameters", "{:,}"),
+    "gmacs": ("GMACs", "{:.3f}"),
+    "map50": ("mAP50", "{:.1%}"),
+    "map50_95": ("mAP50-95", "{:.1%}"),
+    "map50_float": ("mAP50 float", "{:.1%}"),
+    "map50_int8": ("mAP50 int8", "{:.1%}"),
+    "zero_share": ("zero gammas", "{:.1%}"),
+}
 _SHARES = (("mAP50 float", "map50_float"), ("int8", "map50_int8"))
 
 

@@ -42,6 +42,7 @@ STAGES = (
     Stage("quantize", quantize_key, run_quantize),
     Stage("bundle", bundle_key, run_bundle),
 )
+INT8_STAGES = ("quantize", "bundle")
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
 
@@ -65,7 +66,7 @@ def run_single_stage(config: CompressConfig, name: str, fresh: bool = False) -> 
     with exclusive(config.folder):
         _run_stage(run, STAGES[STAGE_NAMES.index(name)], fresh)
         _summary(run)
-    return run.folder(name).results()
+    return _with_size(run, name, run.folder(name).results())
 
 
 def _run_stage(run: Run, stage: Stage, fresh: bool) -> None:
@@ -81,18 +82,41 @@ def _run_stage(run: Run, stage: Stage, fresh: bool) -> None:
     results = stage.work(run, folder.begin(key))
     seconds = time.monotonic() - started
     folder.finish(key, results, roadslim_version(), seconds)
-    log.info("%-9s done in %.0f s: %s", stage.name, seconds, _headline(results))
+    log.info(
+        "%-9s done in %s: %s",
+        stage.name,
+        _duration(seconds),
+        _headline(_with_size(run, stage.name, results), run.folder(stage.name).path),
+    )
 
 
-def _headline(results: dict[str, Any]) -> str:
-    parts = []
+def _with_size(run: Run, stage: str, results: dict[str, Any]) -> dict[str, Any]:
+    """The results; of the int8 stages with the size of the network that they took over."""
+    source = run.folder("distill").read() if stage in INT8_STAGES else None
+    return {name: source["results"][name] for name in ("params", "gmacs")} | results if source else results
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def _headline(results: dict[str, Any], folder: Path) -> str:
+    """The results in a line: sizes, mAPs, and where the bundle is."""
+    parts = [str(folder / results["bundle"])] if "bundle" in results else []
     if "params" in results:
         parts.append(f"{results['params']:,} parameters, {results['gmacs']:.3f} GMACs")
     if "compact_vs_masked_max_abs" in results:
         parts.append(f"compact_vs_masked_max_abs {results['compact_vs_masked_max_abs']:.1e}")
-    if "map50" in results:
-        parts.append(f"mAP50 {100 * results['map50']:.1f} % on the validation split")
-    return ", ".join(parts) or str(results)
+    if "map50_float" in results:  # of quantize its own is the int8 one
+        int8 = results.get("map50_int8", results.get("map50"))
+        parts.append(f"mAP50 float {_percent(results['map50_float'])}, int8 {_percent(int8)} on the validation split")
+    elif "map50" in results:
+        parts.append(f"mAP50 {_percent(results['map50'])} on the validation split")
+    return ", ".join(parts)
+
+
+def _percent(share: float | None) -> str:
+    return "not measured" if share is None else f"{100 * share:.1f} %"
 
 
 def _summary(run: Run) -> dict[str, Any]:
@@ -112,7 +136,7 @@ def _summary(run: Run) -> dict[str, Any]:
         row: dict[str, Any] = {"model": stage.name, "input_hw": list(run.config.network.input_hw)}
         size |= {name: results[name] for name in size if name in results}
         row |= size
-        int8 = stage.name in ("quantize", "bundle")
+        int8 = stage.name in INT8_STAGES
         row["map50_float"] = results.get("map50_float") if int8 else results.get("map50")
         row["map50_int8"] = results.get("map50_int8", results.get("map50")) if int8 else None
         row |= {"latency_ms": {}, "sha256": _model_hash(document["outputs"]), "seconds": document["seconds"]}

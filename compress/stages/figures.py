@@ -16,17 +16,34 @@ from board_app.core.atomic_file import replacing
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  the backend must be chosen first
+from matplotlib.ticker import MaxNLocator  # noqa: E402
 
 Metrics = Sequence[dict[str, Any]]
 _BLUE, _ORANGE, _GREY = "#1f6feb", "#d9730d", "#8b949e"
+_PERCENT = (-3, 103)  # a line or marker at 0 or 100 stays clear of the axis
+_FEW_EPOCHS = 4  # so many are drawn without overlap in figure 2
 
 
 def _map_curve(axes: Any, metrics: Metrics) -> None:
     measured = [line for line in metrics if "map50" in line]
     epochs = [line["epoch"] for line in measured]
-    axes.plot(epochs, [100 * line["map50"] for line in measured], color=_BLUE, marker="o", markersize=3)
-    axes.set(xlabel="epoch", ylabel="mAP50 on the validation split (%)", ylim=(0, 100))
+    shares = [100 * line["map50"] for line in measured]
+    axes.plot(epochs, shares, color=_BLUE, marker="o", markersize=4, label="mAP50")
+    axes.set(xlabel="epoch", ylabel="mAP50 on the validation split (%)", ylim=_PERCENT)
+    _whole_epochs(axes, [line["epoch"] for line in metrics])
     axes.grid(alpha=0.3)
+
+
+def _whole_epochs(axes: Any, epochs: Sequence[int]) -> None:
+    """Ticks at whole epochs only, and room beside a single one."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if epochs:
+        margin = max(0.5 if len(set(epochs)) == 1 else 0.0, 0.04 * (max(epochs) - min(epochs)))
+        axes.set_xlim(min(epochs) - margin, max(epochs) + margin)
+
+
+def _legend_below(axes: Any) -> None:
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -42,28 +59,37 @@ def draw_sparse_map(metrics: Metrics, start_map50: float, path: Path) -> None:
     _map_curve(axes, metrics)
     axes.axhline(100 * start_map50, color=_GREY, linestyle="--", label="before sparse training")
     share = axes.twinx()
-    share.plot([line["epoch"] for line in metrics], [100 * line["zero_share"] for line in metrics], color=_ORANGE)
+    zeros = [100 * line["zero_share"] for line in metrics]
+    share.plot([line["epoch"] for line in metrics], zeros, color=_ORANGE, marker="s", markersize=4)
     share.set_ylabel("gammas at zero (%)", color=_ORANGE)
-    share.set_ylim(0, 100)
+    share.set_ylim(_PERCENT)
     axes.set_title("mAP over sparse training")
-    axes.legend(loc="lower left")
+    axes.plot([], [], color=_ORANGE, marker="s", markersize=4, label="gammas at zero")
+    _legend_below(axes)
     _save(figure, path)
 
 
 def draw_gammas(metrics: Metrics, path: Path) -> None:
     """Figure 2: the distribution of |gamma| after every epoch, the oldest at the back."""
-    figure, axes = pyplot.subplots(figsize=(7, 5))
     lines = [line for line in metrics if "gamma_histogram" in line]
     shown = [lines[i] for i in np.unique(np.linspace(0, len(lines) - 1, 16).round().astype(int))] if lines else []
+    figure, axes = pyplot.subplots(figsize=(7, min(5.0, 1.8 + 0.8 * len(shown))))
+    tallest = max((max(line["gamma_histogram"]) / max(sum(line["gamma_histogram"]), 1) for line in shown), default=1.0)
+    scale = (0.85 if len(shown) <= _FEW_EPOCHS else 2.2) / max(tallest, 1e-9) ** 0.5
     for depth, line in enumerate(shown):
         counts = np.sqrt(np.array(line["gamma_histogram"], float) / max(sum(line["gamma_histogram"]), 1))
         edges = np.linspace(0, line["gamma_histogram_max"], len(counts) + 1)
         base = float(len(shown) - depth)
         colour = pyplot.get_cmap("viridis")(depth / max(len(shown) - 1, 1))
-        axes.fill_between((edges[1:] + edges[:-1]) / 2, base, base + 2.5 * counts, color=colour, alpha=0.8, lw=0.5)
-        axes.text(edges[-1], base + 0.1, f"epoch {line['epoch']}", ha="right", fontsize=7)
+        axes.stairs(base + scale * counts, edges, baseline=base, fill=True, color=colour, alpha=0.85)
+        axes.axhline(base, color=colour, linewidth=0.8)
+        axes.text(1.01, base, f"epoch {line['epoch']}", transform=axes.get_yaxis_transform(), fontsize=8)
+    axes.set_xlim(left=0)
     axes.set(
-        xlabel="|gamma|", yticks=[], ylabel="share of channels (square root scale)", title="Gammas over sparse training"
+        xlabel="|gamma|",
+        yticks=[],
+        ylabel="share of channels\n(square root scale)",
+        title="Gammas over sparse training",
     )
     _save(figure, path)
 
@@ -93,5 +119,5 @@ def draw_finetune_map(metrics: Metrics, teacher_map50: float, pruned_map50: floa
     axes.axhline(100 * teacher_map50, color=_GREY, linestyle="--", label="unpruned teacher")
     axes.axhline(100 * pruned_map50, color=_ORANGE, linestyle=":", label="straight after pruning")
     axes.set_title("mAP over fine-tuning with distillation")
-    axes.legend(loc="lower right")
+    _legend_below(axes)
     _save(figure, path)

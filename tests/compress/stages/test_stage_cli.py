@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +25,9 @@ def test_a_finished_stage_shows_its_results_without_running(
     before = (folder / "stage.json").stat().st_mtime_ns
     assert main([stage, str(finished_copy)]) == 0
     text = capsys.readouterr().out
-    assert ("compact_vs_masked_max_abs" if stage == "prune" else "map50") in text
+    assert ("compact_vs_masked_max_abs" if stage == "prune" else "mAP50") in text
+    if stage == "quantize":
+        assert "parameters" in text and re.search(r"mAP50 float +\d+\.\d%\n", text) and "{" not in text
     assert main([stage, str(finished_copy), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["schema_version"] == 1 and "roadslim_version" in report
@@ -32,6 +36,25 @@ def test_a_finished_stage_shows_its_results_without_running(
     else:
         assert report["map50"] == json.loads((folder / "stage.json").read_text())["results"]["map50"]
     assert (folder / "stage.json").stat().st_mtime_ns == before
+
+
+def test_compress_says_what_is_finished_and_where(
+    finished_copy: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bundle is named only where there is one of this run; its own line tells path and accuracy."""
+    folder = load_config(finished_copy).folder
+    with caplog.at_level(logging.INFO):
+        assert main(["compress", str(finished_copy), "--fresh", "bundle"]) == 0
+    text, line = capsys.readouterr().out, caplog.messages[-1]
+    assert f"The bundle is {folder / 'bundle' / 'small.bundle'}; every stage is in {folder}/" in text
+    quantize = next(line for line in text.splitlines() if line.startswith("quantize"))
+    assert "parameters" in quantize and "mAP50 float" in quantize and "int8" in quantize
+    assert str(folder / "bundle" / "small.bundle") in line and "mAP50 float" in line and "{" not in line
+    shutil.rmtree(folder / "distill")
+    assert main(["compress", str(finished_copy), "--until", "prune"]) == 0
+    text = capsys.readouterr().out
+    assert f"Finished up to prune, in {folder}/; there is no bundle of it yet" in text
+    assert "quantize" not in text and "distill" not in text
 
 
 @pytest.mark.parametrize("stage", ["prune", "quantize"])
