@@ -8,12 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
 from bench.statistics import P90_SAMPLES
-from board_app.core.errors import UsageError
 from compress.config import checked
+from compress.config_complaints import read_yaml
 from dpu.architecture import BOARDS
 
 BackendName = Literal["torch_cpu", "onnxruntime_cpu", "torch_cuda", "software_dpu", "dpu"]
@@ -78,12 +77,4 @@ def load_plan(path: Path) -> Plan:
     Raises:
         UsageError: no such file, no YAML, an unknown key (with the nearest known one), or a wrong value.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"expected a plan at {path}, found none. An example is in configs/") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: expected YAML, found {error}. Compare with the example in configs/") from error
-    if not isinstance(document, dict):
-        raise UsageError(f"{path}: expected `key: value` lines, found {type(document).__name__}. See configs/")
-    return checked(Plan, document, str(path))
+    return checked(Plan, read_yaml(path, "a plan"), str(path))

@@ -5,14 +5,13 @@ The models below are the documentation: every key, its unit and its default.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from board_app.core.errors import UsageError
+from compress.config_complaints import complaint, read_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -20,11 +19,14 @@ Model = TypeVar("Model", bound=BaseModel)
 def _share(value: Any) -> Any:
     """Take `85%` as 0.85."""
     if isinstance(value, str) and value.strip().endswith("%"):
-        return float(value.strip()[:-1]) / 100
+        try:
+            return float(value.strip()[:-1]) / 100
+        except ValueError:
+            raise ValueError("expected a share") from None
     return value
 
 
-Share = Annotated[float, BeforeValidator(_share), Field(ge=0, lt=1)]
+Share = Annotated[float, BeforeValidator(_share), Field(ge=0, lt=1, description="Write 50% or 0.5")]
 
 
 class _Section(BaseModel):
@@ -37,10 +39,19 @@ class NetworkConfig(_Section):
     topology: Literal["yolov3", "yolov3-tiny"] = "yolov3"
     cfg: Path | None = None
     width: float = Field(default=1.0, gt=0, le=1)
-    input_hw: tuple[PositiveInt, PositiveInt] = (416, 416)
+    input_hw: tuple[PositiveInt, PositiveInt] = Field(
+        default=(416, 416), description="Write two multiples of 32: [HEIGHT, WIDTH]"
+    )
     leaky_slope: float = Field(default=0.1015625, ge=0, lt=1)  # 26/256: the only slope that the DPU has
     weights: Path | None = None  # Darknet weights to start from; layers of another shape (the heads) start fresh
     anchors: Literal["auto", "cfg"] = "auto"  # fitted to the training boxes, or as the cfg says
+
+    @field_validator("input_hw")
+    @classmethod
+    def _input_fits_the_strides(cls, input_hw: tuple[int, int]) -> tuple[int, int]:
+        if any(side % 32 for side in input_hw):
+            raise ValueError("expected multiples of 32")
+        return input_hw
 
 
 class AugmentConfig(_Section):
@@ -112,7 +123,9 @@ class BundleConfig(_Section):
 class CompressConfig(_Section):
     """A whole run; paths are relative to the folder in which the command runs."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Write letters, digits, '.', '_' and '-' only"
+    )
     data: Path
     ignore_classes: tuple[str, ...] = ()
     runs: Path = Path("runs")
@@ -141,17 +154,7 @@ def load_config(path: Path) -> CompressConfig:
         UsageError: no such file, no YAML, an unknown key (with the nearest known one), or a value out of range;
             everything that is wrong is named at once.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"expected a configuration file at {path}, found none. The examples are in configs/"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: expected YAML, found {error}. Compare with the examples in configs/") from error
-    if not isinstance(document, dict):
-        raise UsageError(f"{path}: expected `key: value` lines, found {type(document).__name__}. See configs/")
-    return checked(CompressConfig, document, str(path))
+    return checked(CompressConfig, read_yaml(path, "a configuration file"), str(path))
 
 
 def checked(model: type[Model], document: dict[str, Any], name: str) -> Model:
@@ -159,33 +162,4 @@ def checked(model: type[Model], document: dict[str, Any], name: str) -> Model:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise UsageError("\n".join(_complaint(model, mistake, name) for mistake in error.errors())) from error
-
-
-def _complaint(model: type[BaseModel], mistake: Any, name: str) -> str:
-    *sections, key = [str(part) for part in mistake["loc"]] or ["the document"]
-    where = f" in [{'.'.join(sections)}]" if sections else ""
-    if mistake["type"] != "extra_forbidden":
-        return f"{name}: '{key}'{where}: {mistake['msg'].lower()}, found {mistake['input']!r}"
-    fields = _fields(model, sections)
-    nearest = difflib.get_close_matches(key, fields, 1)
-    advice = f"Did you mean '{nearest[0]}'?" if nearest else f"Known keys: {', '.join(fields)}"
-    return f"{name}: unknown key '{key}'{where}. {advice}"
-
-
-def _fields(model: type[BaseModel], sections: list[str]) -> list[str]:
-    """The known keys of a section, followed down from the document; positions in lists are passed over."""
-    for section in sections:
-        if not section.isdigit():
-            inner = _section_model(model.model_fields[section].annotation)
-            if inner is None:
-                return []
-            model = inner
-    return list(model.model_fields)
-
-
-def _section_model(annotation: Any) -> type[BaseModel] | None:
-    """The model inside an annotation such as `Model | None` or `list[Model]`, None where there is none."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_section_model, get_args(annotation))), None)
+        raise UsageError("\n".join(complaint(model, mistake, name) for mistake in error.errors())) from error

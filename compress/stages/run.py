@@ -14,14 +14,18 @@ from compress.darknet.model_files import load_model
 from compress.darknet.network import DarknetNetwork
 from compress.data.dataset import Dataset, open_dataset
 from compress.stages.folder import StageFolder
+from compress.starting_point import check_starting_point
 from compress.training.loader import TrainingImages
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a configuration."""
+    """One run of a configuration; raises UsageError where what it starts from is not there or too small."""
 
     config: CompressConfig
+
+    def __post_init__(self) -> None:
+        check_starting_point(self.config)
 
     def folder(self, stage: str) -> StageFolder:
         """The folder of one stage."""

@@ -15,19 +15,19 @@ from compress.darknet.cfg import Cfg, read_cfg
 from compress.darknet.cost import gmacs, parameter_count
 from compress.darknet.model_files import save_model
 from compress.darknet.network import ConvolutionLayer, DarknetNetwork
-from compress.darknet.topologies import with_anchors, with_classes, yolov3_cfg, yolov3_tiny_cfg
+from compress.darknet.topologies import with_anchors, with_classes
 from compress.darknet.weights import load_weights
 from compress.stages import figures
 from compress.stages.folder import StageKey
 from compress.stages.pruning import prune_options
 from compress.stages.run import Run, hash_of
+from compress.starting_point import TOPOLOGIES
 from compress.training.anchors import fit_anchors
 from compress.training.distillation import Distillation
 from compress.training.loader import TrainingImages
 from compress.training.sparsity import Sparsity
 from compress.training.trainer import Metrics, StepHook, Training
 
-_TOPOLOGIES = {"yolov3": yolov3_cfg, "yolov3-tiny": yolov3_tiny_cfg}
 _ANCHOR_IMAGES = 2000  # box shapes of so many images settle the anchors
 
 
@@ -113,7 +113,7 @@ def _starting_cfg(config: NetworkConfig, classes: int, images: TrainingImages) -
         cfg = with_classes(read_cfg(config.cfg), classes)
         cfg = replace(cfg, net=replace(cfg.net, options=cfg.net.options | _net_options(config)))
     else:
-        cfg = _TOPOLOGIES[config.topology](classes, config.input_hw, config.width, config.leaky_slope)
+        cfg = TOPOLOGIES[config.topology](classes, config.input_hw, config.width, config.leaky_slope)
     if config.anchors == "auto":
         cfg = with_anchors(cfg, _fitted_anchors(images, cfg))
     return cfg

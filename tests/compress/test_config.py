@@ -39,7 +39,16 @@ def test_shares_may_be_written_as_percent(tmp_path: Path) -> None:
         ("data: d\n", ["'name'", "required"]),
         ("name: ../a\ndata: d\n", ["'name'", "'../a'"]),
         ("- a\n", ["expected `key: value` lines", "list"]),
-        ("name: [\n", ["expected YAML"]),
+        ("name: ../A\ndata: d\n", ["found '../A'. Write letters", "[A-Za-z0-9]"]),
+        ("name: [\n", ["run.yaml: expected YAML, found in line 2: while parsing"]),
+        ("name: a\ndata: d\nnetwork: {input_hw: [100, 64]}\n", ["multiples of 32, found [100, 64]. Write two"]),
+        ("name: a\ndata: d\nnetwork: {input_hw: [64]}\n", ["'input_hw' in [network]", "Write two multiples"]),
+        ("name: a\ndata: d\nnetwork: {input_hw: 64}\n", ["expected a list, found 64. Write two multiples"]),
+        ("name: a\ndata: d\nprune: {channels: x%}\n", ["expected a share, found 'x%'. Write 50% or 0.5"]),
+        ("name: a\ndata: d\nprune: {channels: 85}\n", ["less than 1, found 85. Write 50% or 0.5"]),
+        ("name: a\ndata: d\ntrain: {epochs: x}\n", ["expected a valid integer, found 'x'. Write a whole number"]),
+        ("name: a\ndata: d\nquantize: 3\n", ["'quantize': expected a section of keys, found 3. Write its keys"]),
+        ("data: d\n", ["run.yaml: expected the required key 'name', found none. Add a line `name: VALUE`"]),
     ],
 )
 def test_a_wrong_file_is_named_with_key_and_remedy(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -81,3 +90,9 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
     """The path and where examples are."""
     with pytest.raises(UsageError, match="found none. The examples are in configs/"):
         load_config(tmp_path / "none.yaml")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    """It is told as a wrong use, like a missing file."""
+    with pytest.raises(UsageError, match=r"found a folder. Name a \.yaml file"):
+        load_config(tmp_path)
