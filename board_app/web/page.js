@@ -42,6 +42,7 @@ function showDetections(state) {
     item.append(dot, name, make("span", "share", Math.round(100 * one.confidence) + " %"));
     return item;
   });
+  list.classList.toggle("empty", !items.length);
   if (!items.length) items.push(make("li", "none", "nothing found yet"));
   if (found.length > items.length) items.push(make("li", "none", "and " + (found.length - items.length) + " more"));
   list.replaceChildren(...items);
