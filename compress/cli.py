@@ -127,19 +127,22 @@ def _result_lines(results: dict[str, Any]) -> list[str]:
             label = "mAP50 int8"
         elif name == "map50_95" and "map50_float" in results:
             label = "mAP50-95 int8"
+        if name in _SHARES_OF_ONE:
+            value = 100 * value
         if not isinstance(value, dict | list):
             lines.append(f"{label:<14} {form.format(value)}")
     return lines
 
 
+_SHARES_OF_ONE = ("map50", "map50_95", "map50_float", "map50_int8", "zero_share")
 _RESULTS = {
     "params": ("parameters", "{:,}"),
     "gmacs": ("GMACs", "{:.3f}"),
-    "map50": ("mAP50", "{:.1%}"),
-    "map50_95": ("mAP50-95", "{:.1%}"),
-    "map50_float": ("mAP50 float", "{:.1%}"),
-    "map50_int8": ("mAP50 int8", "{:.1%}"),
-    "zero_share": ("zero gammas", "{:.1%}"),
+    "map50": ("mAP50", "{:.1f} %"),
+    "map50_95": ("mAP50-95", "{:.1f} %"),
+    "map50_float": ("mAP50 float", "{:.1f} %"),
+    "map50_int8": ("mAP50 int8", "{:.1f} %"),
+    "zero_share": ("zero gammas", "{:.1f} %"),
 }
 _SHARES = (("mAP50 float", "map50_float"), ("int8", "map50_int8"))
 

@@ -27,7 +27,7 @@ def test_a_finished_stage_shows_its_results_without_running(
     text = capsys.readouterr().out
     assert ("compact_vs_masked_max_abs" if stage == "prune" else "mAP50") in text
     if stage == "quantize":
-        assert "parameters" in text and re.search(r"mAP50 float +\d+\.\d%\n", text) and "{" not in text
+        assert "parameters" in text and re.search(r"mAP50 float +\d+\.\d %\n", text) and "{" not in text
     assert main([stage, str(finished_copy), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["schema_version"] == 1 and "roadslim_version" in report
