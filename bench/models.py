@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.results import ModelRecord
+from bench.run_folders import QuantizeStage, advice_for, quantize_stage
 from board_app.core.atomic_file import sha256_of
 from board_app.core.bundle import MODEL_FILE, SPEC_FILE, DetectorSpec, HeadSpec, load_bundle
 from board_app.core.errors import InputError, UsageError
@@ -140,6 +141,11 @@ def open_model(
     if path.is_dir():
         from compress.darknet.model_files import model_paths
 
+        stage = quantize_stage(path)
+        if stage is not None:
+            return _quantize_stage_model(stage, name or path.name, position)
+        if not (path / "model.cfg").is_file():
+            raise InputError(f"{path}: expected a stage folder or a bundle, found neither. {advice_for(path)}")
         return _network_model(*model_paths(path), name or path.name, position)
     if path.suffix == ".cfg":
         raise UsageError(f"{path}: expected --cfg {path} --weights FILE, found the cfg alone. Add the weights.")
@@ -185,6 +191,39 @@ def _xmodel_model(path: Path, cfg_path: Path | None, name: str, position: int) -
     record = _record(path, name, position, cfg).model_copy(update={"precision": "int8"})
     model = XmodelModel(record, _spec_of_cfg(cfg, name), False, path)
     return replace(model, spec=_with_tensors(model))
+
+
+def _quantize_stage_model(stage: QuantizeStage, name: str, position: int) -> XmodelModel:
+    """The .xmodel with the heads that its stage tells of; sizes and classes as its tensors have them."""
+    from dpu import xmodel
+    from dpu.executor import Executor
+
+    executor = Executor(xmodel.load(stage.xmodel))
+    channels = {output.name: output.shape[-1] for output in executor.outputs}
+    heads = tuple(
+        HeadSpec(head["output"], head["stride"], tuple(map(tuple, head["anchors"])), head["fix_point"])
+        for head in stage.results["heads"]
+    )
+    entry = executor.inputs[0]
+    spec = DetectorSpec(
+        name=name,
+        classes=tuple(str(index) for index in range(channels[heads[0].output] // len(heads[0].anchors) - 5)),
+        input_hw=(entry.shape[1], entry.shape[2]),
+        heads=heads,
+        input_tensor=entry.name,
+        input_fix_point=entry.fix_point,
+    )
+    record = ModelRecord(
+        name=name,
+        path=shown(stage.xmodel),
+        sha256=sha256_of(stage.xmodel),
+        precision="int8",
+        input_hw=spec.input_hw,
+        position=position,
+    )
+    model = XmodelModel(record, spec, False, stage.xmodel)
+    params, gmacs = cost_of_layers(model.layers)
+    return replace(model, record=record.model_copy(update={"params": params, "gmacs": gmacs}))
 
 
 def _bundle_model(path: Path, name: str, position: int) -> XmodelModel:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from bench.run_folders import advice_for, quantize_stage
 from board_app.core.bundle import MODEL_FILE, SPEC_FILE, load_bundle
 from board_app.core.errors import InputError, UsageError
 from dpu.latency import Layer, Prediction, predict
@@ -82,7 +83,14 @@ def networks_of(path: Path, size_hw: tuple[int, int] | None = None) -> list[Netw
         return [_of_xmodel(load_bundle(path).path / MODEL_FILE, path.stem)]
     if path.suffix == ".xmodel":
         return [_of_xmodel(path, path.stem)]
-    raise UsageError(f"{path}: expected a .cfg, a stage folder, .xmodel, .bundle or a layer table in JSON, not this.")
+    stage = quantize_stage(path)
+    if stage is not None:
+        return [_of_xmodel(stage.xmodel, path.name)]
+    found = "a folder of something else" if path.is_dir() else f"a file called *{path.suffix}"
+    advice = advice_for(path) if path.is_dir() else "Name one of these"
+    raise UsageError(
+        f"{path}: expected a .cfg, a stage folder, .xmodel, .bundle or a layer table in JSON, found {found}. {advice}"
+    )
 
 
 def _of_cfg(path: Path, size_hw: tuple[int, int] | None) -> Network:

@@ -73,7 +73,7 @@ def test_paths_of_others_stay_out_of_results(run_folder: Path, monkeypatch: pyte
         ("train/model.cfg", UsageError, "Add the weights"),
         ("train/model.weights", UsageError, "use --cfg and --weights"),
         ("distill_int.xmodel", InputError, "--cfg FILE"),
-        (".", InputError, "model.cfg"),
+        (".", InputError, "Name one of its stages"),
     ],
 )
 def test_says_what_it_expected(run_folder: Path, path: str | None, error: type[RoadslimError], message: str) -> None:
