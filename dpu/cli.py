@@ -151,7 +151,8 @@ def _run(args: argparse.Namespace) -> int:
                 array = np.load(file, allow_pickle=False)
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
             raise RunError(
-                f"{path}: expected one array as numpy.save writes it ({error}). Save the input again."
+                f"{path}: expected one array of numbers as numpy.save writes it, found other or damaged content. "
+                "Save the input again."
             ) from error
         if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.int8) or array.shape != value.shape:
             found = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "several arrays"

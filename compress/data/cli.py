@@ -71,7 +71,7 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_scenes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, help="new folder to write")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="new folder to write")
     parser.add_argument("--images", type=int, default=800, metavar="N", help="training images (default %(default)s)")
     parser.add_argument("--val", type=int, metavar="N", help="validation images (default: an eighth)")
     parser.add_argument("--test", type=int, metavar="N", help="test images (default: an eighth)")

@@ -12,6 +12,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".
 
 _SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame; the others share the range
 _HEADER_BYTES = 1 << 16
+_TRAILING_BYTES = 64  # some cameras write a few bytes after the end marker
 
 
 class NoImageError(ValueError):
@@ -51,6 +52,8 @@ def decode_image(path: Path) -> np.ndarray:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise NoImageError(f"{len(content)} bytes that do not decode ({error.err})") from error
+    if image is None and content[:2] == b"\xff\xd8" and b"\xff\xd9" not in content[-_TRAILING_BYTES:]:
+        raise NoImageError(f"a JPEG cut off after {len(content)} bytes")
     if image is None:
         raise NoImageError(f"{len(content)} bytes that are no image")
     return image

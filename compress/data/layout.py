@@ -54,7 +54,10 @@ def find_layout(path: Path) -> Layout:
     if path.is_file() and path.suffix in (".yaml", ".yml"):
         return _from_yaml(path)
     if not path.is_dir():
-        raise InputError(f"expected a dataset folder at {path}, found none. Make one: roadslim data scenes {path}")
+        there = "a file" if path.exists() else "none"
+        raise InputError(
+            f"expected a dataset folder at {path}, found {there}. Check the path, or make one: roadslim data scenes DIR"
+        )
     if (path / DATASET_FILE).is_file():
         return _from_yaml(path / DATASET_FILE)
     found = _bare_yolo(path) or _bare_voc(path) or _bare_coco(path)

@@ -14,6 +14,14 @@ from compress.data.dataset import open_dataset, read_voc, read_yolo
 CLASSES = ("D00", "D10", "Repair")
 
 
+@pytest.mark.parametrize(("name", "found"), [("none", "none"), ("README.md", "a file")])
+def test_a_mistyped_folder_is_looked_at_first(tmp_path: Path, name: str, found: str) -> None:
+    """Who mistyped a path does not want a new dataset there."""
+    (tmp_path / "README.md").write_text("text")
+    with pytest.raises(InputError, match=f"{name}, found {found}. Check the path, or make one"):
+        open_dataset(tmp_path / name)
+
+
 def test_yolo_boxes_in_pixels(yolo_folder: Path) -> None:
     """Shares of the image become corners in its pixels."""
     dataset = open_dataset(yolo_folder, "train")

@@ -48,6 +48,14 @@ def test_no_image(tmp_path: Path, content: bytes) -> None:
         image_size_hw(path)
 
 
+def test_a_cut_off_jpeg_is_told_as_one(tmp_path: Path) -> None:
+    """Its beginning says what it was to be."""
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(NoImageError, match="a JPEG cut off after 4 bytes"):
+        image_size_hw(path)
+
+
 def test_folder_is_no_image(tmp_path: Path) -> None:
     """A folder and a missing file are no images."""
     for path in (tmp_path, tmp_path / "none.jpg"):
