@@ -28,13 +28,17 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     else:
         parser.description = f"{_STAGE_HELP[name]} Goes on where it was stopped; a finished stage is not run again."
         parser.epilog = f"example:\n  roadslim {name} configs/demo.yaml"
-        add_stage_flags(parser)
+        _add_fresh(parser, "run the stage again, finished or not")
         parser.set_defaults(run=lambda args: run_stage(args, name))
 
 
 def add_stage_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that every stage of a CONFIG has."""
-    parser.add_argument("--fresh", action="store_true", help="with CONFIG: run the stage again, finished or not")
+    """Add the flags that every stage of a CONFIG has, where CONFIG may be left out."""
+    _add_fresh(parser, "with CONFIG: run the stage again, finished or not")
+
+
+def _add_fresh(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--fresh", action="store_true", help=text)
     _add_print_config(parser)
 
 
