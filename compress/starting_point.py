@@ -27,5 +27,5 @@ def check_starting_point(config: CompressConfig) -> None:
     if config.prune.blocks > blocks:
         raise UsageError(
             f"'blocks' in [prune]: expected at most {blocks}, as many as {network.cfg or network.topology} has, "
-            f"found {config.prune.blocks}. Write `blocks: {blocks}` or fewer"
+            f"found {config.prune.blocks}. Lower it: at most `blocks: {blocks}`"
         )
