@@ -80,8 +80,10 @@ class TrainingConfig(_Section):
 class SparsifyConfig(TrainingConfig):
     """Training that also drives to zero what the next stage will cut (see compress/training/sparsity.py)."""
 
-    strength: float = Field(default=0.6, gt=0)  # the L1 penalty pulls all gammas by this share of their layers' mean
-    spread_share: Share = 0.3  # in this share of the steps; then those that will be cut go straight to zero
+    strength: float = Field(
+        default=1.3, gt=0
+    )  # how far a gamma is pulled in all; 1 is where training from scratch starts
+    spread_share: Share = 0.25  # of the steps: the L1 penalty falls on all channels; after it on those to be cut
 
 
 class PruneConfig(_Section):
