@@ -18,10 +18,10 @@ from compress.quantization import QuantizedNetwork, quantize, to_xmodel
 from compress.quantization.grid_network import GridNetwork
 from compress.stages.folder import StageKey
 from compress.stages.run import Run
-from compress.training.distillation import Distillation
+from compress.stages.training import teaching
 from compress.training.evaluation import evaluate
 from compress.training.loader import to_input
-from compress.training.trainer import StepHook, Training
+from compress.training.trainer import Training
 from dpu import xmodel
 from roadslim import roadslim_version
 
@@ -75,12 +75,9 @@ def run_quantize(run: Run, folder: Path) -> dict[str, Any]:
 
 def _fine_tuned(run: Run, network: GridNetwork, config: TrainingConfig, folder: Path) -> QuantizedNetwork:
     """The int8 network after training on the grid, on the labels and on the unpruned network's answers."""
-    distill = run.config.distill
-    hook: StepHook = StepHook()
-    if distill.teacher_weight:
-        hook = Distillation(network, run.load_network(distill.teacher), distill.teacher_weight)
+    images, hook = run.images(augmented=True), teaching(run, network)
     training = Training(
-        network, run.images(augmented=True), run.held_out(), run.class_names, config, folder, hook, run.config.workers
+        network, images, run.held_out(), run.class_names, config, folder, hook, workers=run.config.workers
     )
     return training.run()[0].quantized()
 

@@ -17,6 +17,7 @@ from compress.darknet.model_files import save_model
 from compress.darknet.network import ConvolutionLayer, DarknetNetwork
 from compress.darknet.topologies import with_anchors, with_classes
 from compress.darknet.weights import load_weights
+from compress.quantization.grid_network import GridNetwork
 from compress.stages import figures
 from compress.stages.folder import StageKey
 from compress.stages.pruning import prune_options
@@ -89,14 +90,19 @@ def run_distill(run: Run, folder: Path) -> dict[str, Any]:
     """Fine-tune the pruned network on the labels and on the teacher's answers."""
     config = run.config.distill
     network = run.load_network("prune")
-    hook = StepHook()
-    if config.teacher_weight:
-        hook = Distillation(network, run.load_network(config.teacher), config.teacher_weight)
-    results, metrics = _train(run, network, run.images(augmented=True), config, folder, hook)
+    results, metrics = _train(run, network, run.images(augmented=True), config, folder, teaching(run, network))
     teacher_map50 = run.folder(config.teacher).results()["map50"]
     pruned_map50 = run.folder("prune").results()["map50"]
     figures.draw_finetune_map(metrics, teacher_map50, pruned_map50, folder / "figure4_finetune_map.svg")
     return results
+
+
+def teaching(run: Run, network: DarknetNetwork | GridNetwork) -> StepHook:
+    """What the unpruned network adds to the training of a pruned one: nothing where its weight is 0."""
+    config = run.config.distill
+    if not config.teacher_weight:
+        return StepHook()
+    return Distillation(network, run.load_network(config.teacher), config.teacher_weight)
 
 
 def _settings(run: Run, training: TrainingConfig) -> dict[str, Any]:
