@@ -124,9 +124,7 @@ class Board:
             try:
                 channel.settimeout(timeout_s)
                 channel.exec_command(command)
-                if stdin:
-                    channel.sendall(stdin)
-                channel.shutdown_write()
+                _feed(channel, stdin)
                 stdout = channel.makefile("rb").read()
                 stderr = channel.makefile_stderr("rb").read()
                 code = channel.recv_exit_status()
@@ -214,6 +212,16 @@ class Board:
             return None
         finally:
             channel.close()
+
+
+def _feed(channel: paramiko.Channel, stdin: bytes) -> None:
+    """Give a program all its input; one that ended without reading it still has output and exit code to tell."""
+    try:
+        channel.sendall(stdin)
+        channel.shutdown_write()
+    except OSError:
+        if not channel.closed:
+            raise
 
 
 class _ChannelSocket:

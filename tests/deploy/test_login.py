@@ -121,6 +121,14 @@ def test_results_of_commands(board: LoopbackBoard) -> None:
             connected.shell("echo no fingers >&2; exit 3", doing="counting")
 
 
+def test_a_program_that_does_not_read_its_input(board: LoopbackBoard) -> None:
+    """A program that ends in the middle of its input has its exit code and its words told, not a lost connection."""
+    with open_board(board) as connected:
+        result = connected.run(["sh", "-c", "echo broken >&2; exit 127"], stdin=bytes(8 << 20))
+        assert (result.exit_code, result.stderr) == (127, "broken\n")
+        assert connected.run(["true"]).exit_code == 0
+
+
 def test_a_broken_connection(board: LoopbackBoard) -> None:
     """Commands, files and health: each says that the connection was lost, and while doing what."""
     for use in ("run", "sftp", "http"):
