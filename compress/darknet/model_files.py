@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from board_app.core.atomic_file import replacing
+from board_app.core.atomic_file import PathLike, replacing
 from board_app.core.errors import InputError
 from compress.darknet.cfg import cfg_text, read_cfg
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.weights import load_weights, save_weights
-
-PathLike = str | os.PathLike[str]
 
 
 def load_model(cfg_path: PathLike, weights_path: PathLike) -> DarknetNetwork:

@@ -65,7 +65,7 @@ class DarknetNetwork(nn.Module):
         shapes = layer_shapes(cfg)
         at_input: Shape = (cfg.input_channels, *cfg.input_hw)
         self.layers = nn.ModuleList()
-        for section, sources, shape in zip(cfg.layers, self._sources, shapes, strict=True):
+        for section, sources, shape in zip(cfg.layers, self._sources, shapes):
             self.layers.append(_module(cfg, section, at_input if sources[0] == INPUT else shapes[sources[0]], shape))
         self.heads = tuple(
             Head(index - 1, cfg.input_hw[0] // shapes[index][1], yolo_anchors(section), section.integer("classes", 20))
@@ -92,7 +92,7 @@ class DarknetNetwork(nn.Module):
     def forward_layers(self, x: Tensor) -> list[Tensor]:
         """Every layer's output (N, C, H, W); a [yolo] passes its input on."""
         outputs: list[Tensor] = []
-        for module, sources in zip(self.layers, self._sources, strict=True):
+        for module, sources in zip(self.layers, self._sources):
             outputs.append(module(*[x if source == INPUT else outputs[source] for source in sources]))
         return outputs
 

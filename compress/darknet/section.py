@@ -52,7 +52,7 @@ class Section:
 
     def with_options(self, **changed: object) -> Section:
         """A copy with some options set, in place where they exist."""
-        return replace(self, options=self.options | {key: str(value) for key, value in changed.items()})
+        return replace(self, options={**self.options, **{key: str(value) for key, value in changed.items()}})
 
     def error(self, expected: str, found: str, remedy: str) -> InputError:
         """An error at this section; `parse_cfg` and `layer_shapes` add the file's name."""

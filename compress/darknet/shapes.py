@@ -6,13 +6,13 @@ The arithmetic of sizes and padding is Darknet's (src/convolutional_layer.c, max
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Tuple, TypeVar
 
 from board_app.core.errors import InputError
 from compress.darknet.section import INPUT, Cfg, Section
 
 _Result = TypeVar("_Result")
-Shape = tuple[int, int, int]  # channels, height, width
+Shape = Tuple[int, int, int]  # channels, height, width
 LAYER_TYPES = ("convolutional", "shortcut", "route", "upsample", "maxpool", "yolo")
 ACTIVATIONS = ("leaky", "linear", "relu")
 _ONLY_VALUE = {  # options that change the arithmetic in ways that are not built
@@ -55,9 +55,7 @@ def maxpool_padding(
     """Left, right, top and bottom padding of a maxpool, which counts as minus infinity."""
     stride, size = section.integer("stride", 1), section.integer("size", section.integer("stride", 1))
     before = section.integer("padding", size - 1) // 2
-    bottom, right = (
-        max(0, (after - 1) * stride + size - before - was) for was, after in zip(input_hw, output_hw, strict=True)
-    )
+    bottom, right = (max(0, (after - 1) * stride + size - before - was) for was, after in zip(input_hw, output_hw))
     return before, right, before, bottom
 
 
@@ -197,7 +195,7 @@ def _yolo(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) -> Shape:
             f"filters={inputs[0][0]}",
             "Correct 'filters', or 'classes' and 'mask'",
         )
-    for whole, part in zip(cfg.input_hw, inputs[0][1:], strict=True):
+    for whole, part in zip(cfg.input_hw, inputs[0][1:]):
         if whole % part or cfg.input_hw[0] // inputs[0][1] != whole // part:
             raise section.error(
                 "a head grid that divides the input in squares",

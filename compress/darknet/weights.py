@@ -9,7 +9,6 @@ Source of the format: Redmon, Darknet, pjreddie.com/darknet (src/parser.c), publ
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from board_app.core.atomic_file import replacing
+from board_app.core.atomic_file import PathLike, replacing
 from board_app.core.errors import InputError
 from compress.darknet.network import DARKNET_BN_EPSILON, ConvolutionLayer, DarknetNetwork, WeightsHeader
 
 log = logging.getLogger(__name__)
 _VERSION_BYTES = 12
-PathLike = str | os.PathLike[str]
 
 
 def load_weights(network: DarknetNetwork, path: PathLike, partial: bool = False) -> None:
@@ -50,17 +48,17 @@ def load_weights(network: DarknetNetwork, path: PathLike, partial: bool = False)
         values = _partial_values(network, path, numbers)
     else:
         raise _wrong_size(network, path, numbers.size)
-    taken = [(index, layer, part) for (index, layer), part in zip(layers, values, strict=True) if part is not None]
+    taken = [(index, layer, part) for (index, layer), part in zip(layers, values) if part is not None]
     for index, layer, part in taken:
         _check(network, path, index, layer, part)
     with torch.no_grad():
         for _, layer, part in taken:
-            for parameter, piece in zip(_parameters(layer), _split_parameters(layer, part), strict=True):
+            for parameter, piece in zip(_parameters(layer), _split_parameters(layer, part)):
                 parameter.copy_(torch.from_numpy(piece).view(parameter.shape))
     network.header = header
     if network.cfg.bn_epsilon is None and header.seen:
         network.set_bn_epsilon(DARKNET_BN_EPSILON)
-    left = [str(index) for (index, _), part in zip(layers, values, strict=True) if part is None]
+    left = [str(index) for (index, _), part in zip(layers, values) if part is None]
     if left:
         log.info("%s: took %d convolutions, left layers %s as they were", path, len(taken), ", ".join(left))
 
@@ -98,7 +96,7 @@ def _size(layer: ConvolutionLayer) -> int:
 
 def _split(numbers: np.ndarray, sizes: list[int]) -> list[np.ndarray | None]:
     ends = np.cumsum(sizes)
-    return [numbers[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+    return [numbers[end - size : end] for size, end in zip(sizes, ends)]
 
 
 def _split_parameters(layer: ConvolutionLayer, values: np.ndarray) -> list[np.ndarray]:
@@ -139,7 +137,7 @@ def _partial_values(network: DarknetNetwork, path: PathLike, numbers: np.ndarray
                 anchors = len(heads[index].anchors)
                 sizes[position] = sizes[position] // layer.conv.out_channels * anchors * (5 + classes)
         values = _split(numbers, sizes)
-        return [None if index in heads else part for (index, _), part in zip(layers, values, strict=True)]
+        return [None if index in heads else part for (index, _), part in zip(layers, values)]
     for position, end in enumerate(np.cumsum(sizes), start=1):
         if end == numbers.size:
             return [*_split(numbers, sizes[:position]), *[None] * (len(sizes) - position)]
