@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,11 +69,18 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "examples:\n  roadslim predict runs/demo/distill --layers\n"
-        "  roadslim predict yolov3.cfg --size 416 416 --board kv260 --json"
+        "  roadslim predict yolov3.cfg --size 416 416 --board kv260 --json\n"
+        "  roadslim predict small.bundle --dpu B1024 --mhz 200 --cores 1"
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help=".cfg, stage folder, .xmodel, .bundle or .json")
     parser.add_argument("--size", nargs=2, type=int, metavar=("H", "W"), help="another input size (of a cfg)")
     parser.add_argument("--board", default="zcu104", help="zcu104, kv260, zcu102 (zcu104)")
+    parser.add_argument("--dpu", metavar="SIZE", help="B512 to B4096, instead of the board's")
+    parser.add_argument("--mhz", type=float, metavar="N", help="clock, instead of the board's")
+    parser.add_argument("--cores", type=int, metavar="N", help="DPU cores, instead of the board's")
+    parser.add_argument(
+        "--isa", type=int, choices=(0, 1), help="0 for Vitis AI up to 2.0, 1 for later (1, or the table's)"
+    )
     parser.add_argument("--name", help="one network of a layer table with several")
     parser.add_argument("--layers", action="store_true", help="every layer, not only the slowest")
     parser.add_argument("--json", action="store_true", help="everything as JSON on stdout")
@@ -81,13 +89,16 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 def run_predict(args: argparse.Namespace) -> int:
     """Predict one network, or those of a table."""
-    from bench.predict import chosen, document_of, networks_of, text_of
+    from bench.predict import board_of, chosen, document_of, networks_of, text_of
 
+    board = board_of(args.board, args.dpu, args.mhz, args.cores)
     networks = chosen(networks_of(args.model, tuple(args.size) if args.size else None), args.name)
+    if args.isa is not None:
+        networks = [replace(network, isa=args.isa) for network in networks]
     if args.json:
-        print(_json(document_of(networks, args.board)))
+        print(_json(document_of(networks, board)))
     else:
-        print("\n\n".join(text_of(network, network.predict(args.board), args.layers) for network in networks))
+        print("\n\n".join(text_of(network, network.predict(board), args.layers) for network in networks))
     return 0
 
 

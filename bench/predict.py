@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bench.run_folders import advice_for, quantize_stage
 from board_app.core.bundle import MODEL_FILE, SPEC_FILE, load_bundle
 from board_app.core.errors import InputError, UsageError
-from dpu.latency import Layer, Prediction, predict
+from dpu import architecture
+from dpu.architecture import ARCHITECTURES, Board
+from dpu.latency import Layer, LayerTime, Prediction, predict
 
 
 @dataclass(frozen=True)
@@ -22,15 +24,52 @@ class Network:
 
     name: str
     layers: tuple[Layer, ...]
-    detection: bool = True
+    task: str = "detection"
     isa: int = 1
+    note: str = ""
 
-    def predict(self, board: str) -> Prediction:
+    def predict(self, board: str | Board) -> Prediction:
         """Its predicted time."""
-        return predict(self.layers, board, detection=self.detection, isa=self.isa)
+        return predict(self.layers, board, task=self.task, isa=self.isa)
+
+
+MOST_CORES = 4  # of one DPUCZDX8G block
+MHZ = (10.0, 1000.0)
+
+
+def board_of(name: str, dpu: str | None = None, mhz: float | None = None, cores: int | None = None) -> Board:
+    """A board by name, with another DPU size, clock or number of cores where they are given.
+
+    Raises:
+        UnknownBoardError: no board of that name.
+        UsageError: a size that does not exist, or a clock or a number of cores that no such DPU has.
+    """
+    board = architecture.board(name)
+    if (dpu, mhz, cores) == (None, None, None):
+        return board
+    if dpu is not None and dpu not in ARCHITECTURES:
+        raise UsageError(f"--dpu: expected one of {', '.join(ARCHITECTURES)}, found {dpu!r}. Choose one of them.")
+    if mhz is not None and not MHZ[0] <= mhz <= MHZ[1]:
+        raise UsageError(f"--mhz: expected a clock from {MHZ[0]:g} to {MHZ[1]:g} MHz, found {mhz:g}. Correct it.")
+    if cores is not None and not 1 <= cores <= MOST_CORES:
+        raise UsageError(f"--cores: expected 1 to {MOST_CORES}, found {cores}. Correct it.")
+    arch = ARCHITECTURES[dpu] if dpu else board.architecture
+    return replace(
+        board, name=f"{name} with {arch.name}", architecture=arch, mhz=mhz or board.mhz, cores=cores or board.cores
+    )
+
+
+# Other names that layer tables have for the same kinds.
+_OTHER_NAMES = {
+    **{"transposed": "deconv", "transposed_conv": "deconv", "depthwise_conv": "depthwise", "dwconv": "depthwise"},
+    **{"maxpool": "pool", "avgpool": "pool", "global_avgpool": "pool", "gap": "pool", "multiply": "mul"},
+    **{"hard_sigmoid": "hard-sigmoid", "hsigmoid": "hard-sigmoid", "linear": "fc", "resize": "upsample"},
+}
 
 
 class _LayerRow(BaseModel):
+    """One layer; a dilation may be told, the time does not depend on it."""
+
     model_config = ConfigDict(extra="forbid")
 
     name: str | None = None
@@ -38,8 +77,15 @@ class _LayerRow(BaseModel):
     in_hwc: tuple[int, int, int]
     out_hwc: tuple[int, int, int]
     kernel_hw: tuple[int, int] = (1, 1)
-    stride: int = 1
+    stride: int | tuple[int, int] = 1
     groups: int = 1
+    dilation: int | tuple[int, int] = 1
+
+    def layer(self, index: int) -> Layer:
+        stride = self.stride if isinstance(self.stride, int) else min(self.stride)
+        kind = _OTHER_NAMES.get(self.kind, self.kind)
+        name = self.name or f"{self.kind}_{index}"
+        return Layer(name, kind, self.in_hwc, self.out_hwc, self.kernel_hw, stride, self.groups)
 
 
 class _NetworkRow(BaseModel):
@@ -48,14 +94,11 @@ class _NetworkRow(BaseModel):
     name: str
     layers: list[_LayerRow] = Field(min_length=1)
     task: str = "detection"
-    isa: int = 1
+    isa: Literal[0, 1] = 1
 
     def network(self) -> Network:
-        layers = [
-            Layer(**{**row.model_dump(), "name": row.name or f"{row.kind}_{index}"})
-            for index, row in enumerate(self.layers)
-        ]
-        return Network(self.name, tuple(layers), self.task == "detection", self.isa)
+        layers = tuple(row.layer(index) for index, row in enumerate(self.layers))
+        return Network(self.name, layers, self.task, self.isa)
 
 
 _TABLE: TypeAdapter[list[_NetworkRow]] = TypeAdapter(Annotated[list[_NetworkRow], Field(min_length=1)])
@@ -104,9 +147,14 @@ def _of_cfg(path: Path, size_hw: tuple[int, int] | None) -> Network:
 
 def _of_xmodel(path: Path, name: str) -> Network:
     from dpu import xmodel
+    from dpu.graph_layers import parts_of
     from dpu.latency import layers_of_graph
 
-    return Network(name, tuple(layers_of_graph(xmodel.load(path))))
+    graph = xmodel.load(path)
+    subgraphs, cpu_operators = parts_of(graph)
+    told = [f"the sum of {subgraphs} DPU subgraphs"] if subgraphs > 1 else []
+    told += [f"{cpu_operators} operators on the CPU are not counted"] if cpu_operators else []
+    return Network(name, tuple(layers_of_graph(graph)), note="; ".join(told))
 
 
 def _of_table(path: Path) -> list[Network]:
@@ -139,7 +187,7 @@ def chosen(networks: Sequence[Network], name: str | None) -> list[Network]:
     return found
 
 
-def document_of(networks: Sequence[Network], board: str) -> dict[str, Any]:
+def document_of(networks: Sequence[Network], board: str | Board) -> dict[str, Any]:
     """The JSON of one network, or `networks` where there are several."""
     documents = [network.predict(board).document(network.name) for network in networks]
     return documents[0] if len(documents) == 1 else {"networks": documents}
@@ -150,24 +198,42 @@ def text_of(network: Network, prediction: Prediction, with_layers: bool) -> str:
     layers = prediction.layers
     compute = sum(layer.ms for layer in layers if layer.bound == "compute")
     low, high = prediction.low_ms, prediction.high_ms
+    cores = f"{prediction.cores} core{'s' * (prediction.cores > 1)}"
     lines = [
-        f"{network.name} on {prediction.board} ({prediction.dpu_mhz:g} MHz, {prediction.cores} cores), predicted:",
+        f"{network.name} on {prediction.board} ({prediction.dpu_mhz:g} MHz, {cores}), predicted:",
         f"  DPU, one core            {prediction.dpu_ms:8.2f} ms   ({low:.2f} to {high:.2f})",
         f"  end to end, one thread   {prediction.end_to_end_ms_one_thread:8.2f} ms   (as AMD's C++ library measures)",
         f"  all cores                {prediction.fps_all_cores:8.1f} fps",
         f"  of the time {compute / prediction.dpu_ms:.0%} is bound by compute, the rest by memory; "
-        f"channel lanes used {_mean_lane_use(prediction):.0%}",
+        f"channel lanes used {_mean_lane_use(layers):.0%}",
     ]
+    lines += [f"  {network.note}"] if network.note else []
     shown = layers if with_layers else sorted(layers, key=lambda layer: -layer.ms)[:5]
     lines.append("  every layer:" if with_layers else "  the slowest layers (--layers shows all):")
     width = max(len(layer.name) for layer in shown)
     lines += [
-        f"    {layer.name:<{width}}  {layer.kind:<9} {layer.ms:8.3f} ms  {layer.bound:<7}  lanes {layer.lane_use:4.0%}"
+        f"    {layer.name:<{width}}  {layer.kind:<12} {layer.ms:8.3f} ms  {layer.bound:<7}  lanes {layer.lane_use:4.0%}"
         for layer in shown
     ]
-    return "\n".join(lines)
+    return "\n".join(lines + (_totals_by_kind(layers) if with_layers else []))
 
 
-def _mean_lane_use(prediction: Prediction) -> float:
-    """Weighted with the layers' times."""
-    return sum(layer.ms * layer.lane_use for layer in prediction.layers) / prediction.dpu_ms
+def _totals_by_kind(layers: Sequence[LayerTime]) -> list[str]:
+    """A line for each kind of layer, slowest first."""
+    of_kind: dict[str, list[LayerTime]] = {}
+    for layer in layers:
+        of_kind.setdefault(layer.kind, []).append(layer)
+    all_ms = sum(layer.ms for layer in layers)
+    totals = sorted(((sum(layer.ms for layer in rows), kind, rows) for kind, rows in of_kind.items()), reverse=True)
+    return ["  by kind:"] + [
+        f"    {kind:<12} {len(rows):4} layers {ms:8.3f} ms  {ms / all_ms:4.0%} of the time  lanes {_mean_lane_use(rows):4.0%}"
+        for ms, kind, rows in totals
+    ]
+
+
+def _mean_lane_use(layers: Sequence[LayerTime]) -> float:
+    """Weighted with the layers' times; plain where they take none."""
+    all_ms = sum(layer.ms for layer in layers)
+    if not all_ms:
+        return sum(layer.lane_use for layer in layers) / len(layers)
+    return sum(layer.ms * layer.lane_use for layer in layers) / all_ms

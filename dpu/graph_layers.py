@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from dpu.errors import UnsupportedModelError
 from dpu.graph import Graph, Op
-from dpu.latency import Layer
+from dpu.layer_cost import Layer
 
 _KINDS = {
     "conv2d-fix": "conv",
     "depthwise-conv2d-fix": "depthwise",
+    "transposed-conv2d-fix": "deconv",
+    "transposed-depthwise-conv2d-fix": "deconv",
     "pool-fix": "pool",
     "eltwise-fix": "add",
+    "depthwise-fix": "mul",
     "concat-fix": "concat",
     "upsample-fix": "upsample",
+    "pad-fix": "pad",
+    "strided-slice-fix": "slice",
+    "strided_slice-fix": "slice",
+    "hard-sigmoid-fix": "hard-sigmoid",
+    "leaky-relu-fix": "hard-sigmoid",
+    "relu-fix": "hard-sigmoid",
+    "reshape-fix": "reshape",
+    "argmax": "reduce",
+    "argmax-fix": "reduce",
+    "reduction_max-fix": "reduce",
+    "reduction_mean-fix": "reduce",
 }
-_FREE = ("const-fix", "upload", "download", "reshape-fix")  # constants, boundaries, a change of view
+_NO_WORK = ("const-fix", "data-fix", "upload", "download")  # constants and boundaries
 
 
 def layers_of_integer_graph(graph: Graph, subgraph_name: str | None = None) -> list[Layer]:
@@ -26,36 +40,68 @@ def layers_of_integer_graph(graph: Graph, subgraph_name: str | None = None) -> l
             continue
         inside = set(subgraph.all_op_names())
         for op in graph.ops:
-            if op.name not in inside or op.type in _FREE:
+            if op.name not in inside or op.type in _NO_WORK:
                 continue
             if op.type not in _KINDS:
                 raise UnsupportedModelError(
                     f"operator {op.name!r} ({op.type}) in subgraph {subgraph.name!r}: the latency model has no figure "
                     "for this type. Predict a network without it."
                 )
-            layers.append(_layer(op, ops))
+            layers += _layers_of_op(op, ops)
     if not layers:
         raise UnsupportedModelError(f"graph {graph.name!r} has no DPU subgraph: there is no DPU time to predict.")
     return layers
 
 
-def _layer(op: Op, ops: dict[str, Op]) -> Layer:
+def _layers_of_op(op: Op, ops: dict[str, Op]) -> list[Layer]:
+    """One layer; an element-wise operator of n inputs is n - 1 layers."""
     names = op.inputs.get("input", [])
-    source = ops[names[0]].output.shape if names else ()
-    if len(source) != 4 or len(op.output.shape) != 4:
+    kind = _KINDS[op.type]
+    if not names:
         raise UnsupportedModelError(
-            f"operator {op.name!r} ({op.type}): expected tensors [N, H, W, C], found {list(source)} and "
-            f"{list(op.output.shape)}. Predict a network of pictures."
+            f"operator {op.name!r} ({op.type}): expected an input, found none. Predict a network without it."
         )
-    kernel = (*op.typed("kernel", "int32_vec", ()), 1, 1)
-    stride = (*op.typed("stride", "int32_vec", ()), 1)
-    _, height, width, channels = source
-    _, out_height, out_width, out_channels = op.output.shape
-    return Layer(
-        op.name,
-        _KINDS[op.type],
-        (height, width, channels),
-        (out_height, out_width, out_channels),
-        (kernel[1], kernel[0]),
-        stride[0],
-    )
+    if op.type == "eltwise-fix" and op.value("type", "ADD") == "MUL":
+        kind = "mul"
+    source, target = _hwc(op, ops[names[0]].output.shape), _hwc(op, op.output.shape)
+    kernel, stride, groups = _window(op, source, target)
+    if op.type == "upsample-fix" and op.value("mode", "NEAREST") == "BILINEAR":
+        kind = "deconv"  # the compiler makes it a depthwise transposed convolution
+        stride, groups = max(1, target[0] // source[0]), source[2]
+        kernel = (2 * stride, 2 * stride)
+    layer = Layer(op.name, kind, source, target, kernel, stride, groups)
+    return [layer] * (max(1, len(names) - 1) if kind in ("add", "mul") else 1)
+
+
+def _window(op: Op, source: tuple[int, int, int], target: tuple[int, int, int]) -> tuple[tuple[int, int], int, int]:
+    """Kernel (height, width), stride and groups; a file has kernel and stride as (width, height)."""
+    kernel = tuple(op.value("kernel", (1, 1)))
+    stride = tuple(op.value("stride", (1, 1)))
+    groups = op.value("group", 1) if op.type in ("conv2d-fix", "transposed-conv2d-fix") else 1
+    if op.type == "transposed-depthwise-conv2d-fix":
+        groups = source[2]
+    if _KINDS[op.type] == "reduce":
+        return (source[0] // target[0] or 1, source[1] // target[1] or 1), 1, 1
+    if _KINDS[op.type] == "slice" or len(kernel) != 2:
+        return (1, 1), 1, 1
+    return (kernel[1], kernel[0]), stride[0], groups
+
+
+def _hwc(op: Op, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """A tensor as the DPU holds it: [N, H, W, C], or with fewer axes after a reshape; batch 1."""
+    if not 1 <= len(shape) <= 4 or (len(shape) == 4 and shape[0] != 1):
+        raise UnsupportedModelError(
+            f"operator {op.name!r} ({op.type}): expected tensors of up to four axes with batch 1, found {list(shape)}. "
+            "Predict a network of pictures."
+        )
+    inner = tuple(shape[1:]) if len(shape) > 1 else tuple(shape)
+    height, width, channels = (*(1,) * (3 - len(inner)), *inner)
+    return height, width, max(1, channels)
+
+
+def parts_of(graph: Graph) -> tuple[int, int]:
+    """The number of DPU subgraphs with work, and of operators on the CPU between and behind them."""
+    dpu = [subgraph for subgraph in graph.subgraphs("DPU")]
+    on_cpu = {name for subgraph in graph.subgraphs("CPU") for name in subgraph.all_op_names()}
+    moved = ("data", "const", "fix2float", "float2fix", "upload", "download", "data-fix", "const-fix")
+    return len(dpu), sum(op.name in on_cpu and op.type not in moved for op in graph.ops)

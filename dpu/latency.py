@@ -16,56 +16,36 @@ Every result is `predicted`; nothing here was measured on a board.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dpu import architecture
 from dpu.architecture import Architecture, Board
 from dpu.errors import UnsupportedModelError
 from dpu.graph import Graph
-from dpu.lowering import is_quantised, lower
+from dpu.layer_cost import FREE, Layer, work_of
 
-KINDS = ("conv", "depthwise", "pool", "add", "fc", "upsample", "concat")
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer as the DPU sees it; shapes are (height, width, channels), an activation belongs to its layer."""
-
-    name: str
-    kind: str
-    in_hwc: tuple[int, int, int]
-    out_hwc: tuple[int, int, int]
-    kernel_hw: tuple[int, int] = (1, 1)
-    stride: int = 1
-    groups: int = 1
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise UnsupportedModelError(
-                f"layer {self.name!r}: expected a kind out of {', '.join(KINDS)}, found {self.kind!r}. "
-                "Correct the table."
-            )
-        if min(*self.in_hwc, *self.out_hwc, *self.kernel_hw, self.stride, self.groups) < 1:
-            raise UnsupportedModelError(f"layer {self.name!r}: expected sizes of at least 1, found {self}. Correct it.")
+__all__ = [
+    *("FITTED", "KINDS", "Constants", "Layer", "LayerTime", "Prediction"),
+    *("conv_ms", "layer_time", "layers_of_graph", "predict"),
+]
 
 
 @dataclass(frozen=True)
 class Constants:
-    """What is fitted. Times in microseconds or milliseconds, bandwidth in bytes a nanosecond (GB/s)."""
+    """What is fitted. Times in microseconds or milliseconds, bandwidths in bytes a nanosecond (GB/s)."""
 
     overhead_us: float
     bandwidth: float
     compute_share: float
     resident_share: float
-    two_core_bandwidth: float
+    memory_bandwidth: float
     cpu_base_ms: float
     cpu_ms_per_megapixel: float
     cpu_detection_ms: float
 
 
-FITTED = Constants(6.905, 7.868, 0.9769, 0.8433, 0.795, 0.108, 12.84, 1.355)
+FITTED = Constants(6.905, 7.868, 0.9769, 0.8433, 12.51, 0.108, 12.84, 1.355)
 
 # 5 % and 95 % of published / predicted one-core time over the left-out networks.
 BAND = (0.92, 1.08)
@@ -114,7 +94,7 @@ def predict(
     layers: Sequence[Layer],
     board: str | Board = "zcu104",
     *,
-    detection: bool = True,
+    task: str = "detection",
     constants: Constants = FITTED,
     isa: int = 1,
 ) -> Prediction:
@@ -123,7 +103,8 @@ def predict(
     Args:
         layers: in order; the first one's input is the picture.
         board: a board's name, or one of your own (other size, clock, cores).
-        detection: whether end-to-end time holds a detector's decoding (AMD's C++ Library way of measuring).
+        task: what the processor does after the DPU, part of the end-to-end time: a `detection` is decoded.
+        isa: 0 for the DPU of Vitis AI up to 2.0, 1 for later ones.
     Raises:
         UnsupportedModelError: no layers.
         UnknownBoardError: no board of that name.
@@ -133,111 +114,48 @@ def predict(
     on = architecture.board(board) if isinstance(board, str) else board
     alone = [layer_time(layer, on.architecture, on.mhz, constants, isa) for layer in layers]
     dpu_ms = sum(layer.ms for layer in alone)
-    shared_ms = dpu_ms
-    if on.cores > 1:
-        shared = constants.bandwidth * constants.two_core_bandwidth ** (on.cores - 1)
-        shared_ms = sum(layer_time(layer, on.architecture, on.mhz, constants, isa, shared).ms for layer in layers)
+    slowdown = max(1.0, on.cores * constants.bandwidth / constants.memory_bandwidth)
+    shared_ms = sum(
+        layer.ms + max(0.0, layer.memory_ms * slowdown - max(layer.compute_ms, layer.memory_ms)) for layer in alone
+    )
     height, width, _ = layers[0].in_hwc
     cpu_ms = constants.cpu_base_ms + constants.cpu_ms_per_megapixel * height * width / 1e6
-    cpu_ms += constants.cpu_detection_ms if detection else 0.0
+    cpu_ms += constants.cpu_detection_ms if task == "detection" else 0.0
     return Prediction(
         on.name,
         on.mhz,
         on.cores,
         dpu_ms,
         dpu_ms + cpu_ms,
-        1000.0 * on.cores / shared_ms,
+        1000.0 * on.cores / shared_ms if shared_ms else 0.0,
         dpu_ms * BAND[0],
         dpu_ms * BAND[1],
         tuple(alone),
     )
 
 
-def layer_time(
-    layer: Layer, arch: Architecture, mhz: float, constants: Constants, isa: int = 1, bandwidth: float | None = None
-) -> LayerTime:
-    """A layer's time on one core; `bandwidth` in bytes a nanosecond where other cores take their part."""
-    compute_ms = cycles(layer, arch, isa) / (mhz * 1e3 * constants.compute_share)
-    memory_ms = traffic(layer, arch, constants.resident_share) / ((bandwidth or constants.bandwidth) * 1e6)
+def layer_time(layer: Layer, arch: Architecture, mhz: float, constants: Constants = FITTED, isa: int = 1) -> LayerTime:
+    """A layer's time on one core that has the memory for itself."""
+    work = work_of(layer, arch, isa)
+    compute_ms = work.cycles / (mhz * 1e3 * constants.compute_share)
+    traffic = work.streamed_bytes + work.passed_bytes * constants.resident_share
+    memory_ms = traffic / (constants.bandwidth * 1e6)
     bound = "compute" if compute_ms >= memory_ms else "memory"
-    ms = max(compute_ms, memory_ms) + (constants.overhead_us / 1e3 if layer.kind != "concat" else 0.0)
-    return LayerTime(layer.name, layer.kind, ms, bound, lane_use(layer, arch), compute_ms, memory_ms)
+    overhead_ms = 0.0 if layer.kind in FREE else constants.overhead_us / 1e3
+    ms = max(compute_ms, memory_ms) + overhead_ms
+    return LayerTime(layer.name, layer.kind, ms, bound, work.lane_use, compute_ms, memory_ms)
 
 
-def _augmented(layer: Layer, arch: Architecture) -> bool:
-    """The first layer's few channels: kernel columns are folded into the lanes, up to twice their number."""
-    return layer.kind == "conv" and layer.in_hwc[2] <= arch.input_channels // 2
-
-
-def _taps(layer: Layer, arch: Architecture) -> int:
-    """Cycles for one output pixel group: input channel groups times kernel positions."""
-    kernel_h, kernel_w = layer.kernel_hw
-    depth = layer.in_hwc[2] // layer.groups
-    if _augmented(layer, arch):
-        return math.ceil(depth * kernel_w / (2 * arch.input_channels)) * kernel_h
-    return math.ceil(depth / arch.input_channels) * kernel_h * kernel_w
-
-
-def cycles(layer: Layer, arch: Architecture, isa: int = 1) -> int:
-    """Cycles of the computing engines, padding included; 0 for what is only moved (upsample, concat)."""
-    height, width, channels = layer.out_hwc
-    kernel_h, kernel_w = layer.kernel_hw
-    groups = math.ceil(channels / arch.output_channels)
-    if layer.kind in ("conv", "fc"):
-        return math.ceil(height / arch.pixels) * width * groups * _taps(layer, arch)
-    if layer.kind in ("depthwise", "pool"):
-        return math.ceil(height / 4) * width * groups * kernel_h * kernel_w
-    if layer.kind == "add":
-        return math.ceil(height / (4 if isa else 1)) * width * groups
-    return 0
-
-
-def traffic(layer: Layer, arch: Architecture, resident_share: float) -> float:
-    """Bytes to and from the memory, channels padded to the lanes."""
-
-    if layer.kind == "concat":
-        return 0.0
-
-    def padded(channels: int) -> int:
-        return math.ceil(channels / arch.input_channels) * arch.input_channels
-
-    def passed(map_bytes: float) -> float:
-        return map_bytes * (resident_share if map_bytes <= arch.feature_bytes else 1.0)
-
-    depth = layer.in_hwc[2] if _augmented(layer, arch) else padded(layer.in_hwc[2])
-    source = float(layer.in_hwc[0] * layer.in_hwc[1] * depth)
-    target = float(layer.out_hwc[0] * layer.out_hwc[1] * padded(layer.out_hwc[2]))
-    kernel = layer.kernel_hw[0] * layer.kernel_hw[1]
-    if layer.kind in ("conv", "fc"):
-        weights = float(kernel * padded(layer.in_hwc[2] // layer.groups) * padded(layer.out_hwc[2]))
-        if _augmented(layer, arch):
-            weights = float(kernel * layer.in_hwc[2] * padded(layer.out_hwc[2]))
-        again_source = source * math.ceil(weights / arch.weight_bytes) + weights
-        again_weights = source + weights * math.ceil(source / arch.feature_bytes)
-        if source <= arch.feature_bytes:
-            return passed(source) + weights + passed(target)
-        return min(again_source, again_weights) + passed(target)
-    if layer.kind == "depthwise":
-        return passed(source) + kernel * padded(layer.in_hwc[2]) + passed(target)
-    if layer.kind == "add":
-        return 2 * passed(source) + passed(target)
-    return passed(source) + passed(target)
-
-
-def lane_use(layer: Layer, arch: Architecture) -> float:
-    """The share of channel lanes that do useful work, 0 to 1."""
-    channels = layer.out_hwc[2]
-    used = channels / (math.ceil(channels / arch.output_channels) * arch.output_channels)
-    if layer.kind in ("conv", "fc"):
-        kernel = layer.kernel_hw[0] * layer.kernel_hw[1]
-        depth = layer.in_hwc[2] // layer.groups
-        width = 2 * arch.input_channels if _augmented(layer, arch) else arch.input_channels
-        used *= depth * kernel / (_taps(layer, arch) * width)
-    return used
+def conv_ms(layer: Layer, in_channels: int, out_channels: int, board: str | Board = "zcu104", isa: int = 1) -> float:
+    """A layer's time with other numbers of channels: an entry of a cost table, some ten microseconds to ask."""
+    on = architecture.board(board) if isinstance(board, str) else board
+    other = replace(layer, in_hwc=(*layer.in_hwc[:2], in_channels), out_hwc=(*layer.out_hwc[:2], out_channels))
+    return layer_time(other, on.architecture, on.mhz, isa=isa).ms
 
 
 def layers_of_graph(graph: Graph) -> list[Layer]:
     """The layers of an xmodel, quantised or compiled: what its DPU subgraphs do. Raises UnsupportedModelError."""
     from dpu.graph_layers import layers_of_integer_graph
+    from dpu.lowering import is_quantised, lower
 
     return layers_of_integer_graph(lower(graph) if is_quantised(graph) else graph)

@@ -12,7 +12,8 @@ import pytest
 
 from dpu.architecture import ARCHITECTURES, B4096, BOARDS, board, decode_fingerprint
 from dpu.errors import UnknownBoardError, UnsupportedModelError
-from dpu.latency import FITTED, Layer, cycles, lane_use, layer_time, layers_of_graph, predict
+from dpu.latency import FITTED, Layer, layer_time, layers_of_graph, predict
+from dpu.layer_cost import work_of
 from dpu.testing import QuantisedGraph
 
 
@@ -58,7 +59,7 @@ def test_padding_rule_agrees_with_the_tool_chain(networks: list[dict[str, Any]])
     """slim resnet_v1_50: padded operations within 0.5 % of the tool chain's own workload_on_arch, 7.7767e9."""
     network = next(n for n in networks if n["name"] == "tf_resnetv1_50")
     convolutions = [layer for layer in layers_of(network) if layer.kind in ("conv", "fc")]
-    operations = sum(cycles(layer, B4096) for layer in convolutions) * 4096
+    operations = sum(work_of(layer, B4096).cycles for layer in convolutions) * 4096
     assert operations == pytest.approx(7.7767e9, rel=0.005)
 
 
@@ -66,8 +67,7 @@ def test_published_times_are_met(networks: list[dict[str, Any]]) -> None:
     """Mean errors over the networks that the CPU does not limit: one core 4.5 %, two cores and end to end 8 %."""
     errors: dict[str, list[float]] = {"one": [], "all": [], "end": []}
     for network in networks:
-        detection = network["task"] == "detection"
-        forecast = predict(layers_of(network), "zcu104", detection=detection, isa=network["isa"])
+        forecast = predict(layers_of(network), "zcu104", task=network["task"], isa=network["isa"])
         end = forecast.end_to_end_ms_one_thread * network["zcu104_fps_1_thread"] / 1000 - 1
         errors["end"].append(abs(end))
         if network["name"] not in ("pt_yolov5n", "cf_squeezenet"):
@@ -81,19 +81,19 @@ def test_a_layer_of_17_channels_costs_as_32() -> None:
     """Lanes are 16 wide: 17 and 32 output channels take equal time, and the lanes say why."""
     wide = Layer("w", "conv", (52, 52, 64), (52, 52, 32), (3, 3))
     narrow = replace(wide, out_hwc=(52, 52, 17))
-    assert cycles(wide, B4096) == cycles(narrow, B4096) == 7 * 52 * 4 * 2 * 9
-    assert lane_use(wide, B4096) == 1.0 and lane_use(narrow, B4096) == pytest.approx(17 / 32)
+    assert work_of(wide, B4096).cycles == work_of(narrow, B4096).cycles == 7 * 52 * 4 * 2 * 9
+    assert work_of(wide, B4096).lane_use == 1.0 and work_of(narrow, B4096).lane_use == pytest.approx(17 / 32)
 
 
 def test_rows_are_taken_eight_at_a_time() -> None:
     """13 rows cost as 16."""
-    assert cycles(Layer("a", "conv", (13, 13, 16), (13, 13, 16), (1, 1)), B4096) == 2 * 13
+    assert work_of(Layer("a", "conv", (13, 13, 16), (13, 13, 16), (1, 1)), B4096).cycles == 2 * 13
 
 
 def test_first_layer_uses_channel_augmentation() -> None:
     """A 3-channel 3x3 layer folds kernel columns into the lanes: 3 cycles a pixel group, not 9."""
     first = Layer("f", "conv", (416, 416, 3), (416, 416, 32), (3, 3))
-    assert cycles(first, B4096) == 52 * 416 * 2 * 3
+    assert work_of(first, B4096).cycles == 52 * 416 * 2 * 3
 
 
 def test_bound_is_told() -> None:
