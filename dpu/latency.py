@@ -115,8 +115,8 @@ def predict(
     alone = [layer_time(layer, on.architecture, on.mhz, constants, isa) for layer in layers]
     dpu_ms = sum(layer.ms for layer in alone)
     slowdown = max(1.0, on.cores * constants.bandwidth / constants.memory_bandwidth)
-    shared_ms = sum(
-        layer.ms + max(0.0, layer.memory_ms * slowdown - max(layer.compute_ms, layer.memory_ms)) for layer in alone
+    shared_ms = dpu_ms + sum(
+        max(0.0, slowdown * layer.memory_ms - max(layer.compute_ms, layer.memory_ms)) for layer in alone
     )
     height, width, _ = layers[0].in_hwc
     cpu_ms = constants.cpu_base_ms + constants.cpu_ms_per_megapixel * height * width / 1e6

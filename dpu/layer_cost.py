@@ -53,8 +53,8 @@ class Layer:
             raise UnsupportedModelError(f"layer {self.name!r}: expected sizes of at least 1, found {self}. Correct it.")
         if max(sides) > MAX_SIDE or max(math.prod(self.in_hwc), math.prod(self.out_hwc), self.groups) > MAX_BYTES:
             raise UnsupportedModelError(
-                f"layer {self.name!r}: expected sides up to {MAX_SIDE} and maps that fit a board's memory, found {self}. "
-                "Correct it."
+                f"layer {self.name!r}: expected sides up to {MAX_SIDE} and maps that fit a board's memory, found "
+                f"{self}. Correct it."
             )
         if self.groups > 1 and (self.in_hwc[2] % self.groups or self.out_hwc[2] % self.groups):
             raise UnsupportedModelError(

@@ -26,10 +26,10 @@ CPU_LIMITED = ("pt_yolov5n", "cf_squeezenet")
 TWINS = ("resnet18", "resnet50", "resnetv1", "yolov4", "inceptionv1", "squeezenet", "yolov5", "mbv1", "mbv2")
 STAGES = {  # what is fitted on which figure, in this order
     "one core": ("overhead_us", "bandwidth", "compute_share", "resident_share"),
-    "two cores": ("two_core_bandwidth",),
+    "two cores": ("memory_bandwidth",),
     "end to end": ("cpu_base_ms", "cpu_ms_per_megapixel", "cpu_detection_ms"),
 }
-LIMITS = {"compute_share": (0.5, 1.0), "resident_share": (0.0, 1.0), "two_core_bandwidth": (0.3, 1.0)}
+LIMITS = {"compute_share": (0.5, 1.0), "resident_share": (0.0, 1.0), "memory_bandwidth": (0.3, 1.0)}
 
 
 def layers_of(network: dict[str, Any]) -> list[Layer]:
@@ -45,7 +45,7 @@ def predicted(network: dict[str, Any], constants: Constants) -> Prediction:
     return predict(
         network["table"],
         BOARDS["zcu104"],
-        detection=network["task"] == "detection",
+        task=network["task"],
         constants=constants,
         isa=network["isa"],
     )
