@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
 
 from board_app.core.errors import InputError
@@ -22,9 +19,7 @@ from compress.quantization.positions import (
     half_up,
     mode,
 )
-from compress.quantization.simulation import apply_activation, pool_or_join, run_plan
-
-Parameters = Mapping[int, tuple[Tensor, Tensor]]  # node index -> float32 weight OIHW and bias
+from compress.quantization.simulation import Parameters, apply_activation, convolve, pool_or_join, run_plan
 
 
 class Calibration:
@@ -109,11 +104,6 @@ class Calibration:
                 "Check the images, and whether the training of these weights diverged."
             ) from error
         return fake_quantize(x, mode(history), half_up)
-
-
-def convolve(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The convolution of a node, without activation, (N, C, H, W)."""
-    return functional.conv2d(x, weight, bias, node.stride, node.pad[0])
 
 
 def _fix_point(parameter: Tensor) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from board_app.core.errors import InputError
 from board_app.core.letterbox import letterbox
-from compress.data.image_size import IMAGE_SUFFIXES, NoImageError, decode_image
+from compress.data.image_size import IMAGE_SUFFIXES, NoImageError, decode_image, image_size_hw
+
+_Decoded = TypeVar("_Decoded")
 
 
 class CalibrationImages:
@@ -21,7 +24,7 @@ class CalibrationImages:
     """
 
     def __init__(self, folder: Path, input_hw: tuple[int, int], batch_size: int) -> None:
-        """Raises InputError: no such folder, or no images in it."""
+        """Raises InputError: no such folder, no images in it, or a file that is no image by its first bytes."""
         if not folder.is_dir():
             raise InputError(
                 f"expected a folder of calibration images at {folder}, found none. Name an existing folder."
@@ -32,6 +35,8 @@ class CalibrationImages:
                 f"expected calibration images ({' '.join(sorted(IMAGE_SUFFIXES))}) in {folder}, found none. "
                 "Put some training images there, 20 at least."
             )
+        for path in self.paths:
+            _decoded(path, image_size_hw)  # so that the last one is not found out after all others' calibration
         self._input_hw, self._batch_size = input_hw, batch_size
 
     def __len__(self) -> int:
@@ -46,8 +51,11 @@ class CalibrationImages:
 
     def _read(self, path: Path) -> np.ndarray:
         """The letterboxed image, uint8 (H, W, 3), RGB."""
-        try:
-            image_bgr = decode_image(path)
-        except NoImageError as error:
-            raise InputError(f"{path}: expected an image, found {error}. Remove or replace it.") from error
-        return np.ascontiguousarray(letterbox(image_bgr, self._input_hw)[0][:, :, ::-1])
+        return np.ascontiguousarray(letterbox(_decoded(path, decode_image), self._input_hw)[0][:, :, ::-1])
+
+
+def _decoded(path: Path, decode: Callable[[Path], _Decoded]) -> _Decoded:
+    try:
+        return decode(path)
+    except NoImageError as error:
+        raise InputError(f"{path}: expected an image, found {error}. Remove or replace it.") from error

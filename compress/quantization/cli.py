@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable
@@ -16,10 +17,11 @@ from compress.cli import add_stage_flags, refuse_stage_flags, run_stage
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from compress.quantization.calibration_images import CalibrationImages
     from compress.quantization.quantized_network import QuantizedNetwork
 
 ALONE = ("cfg", "weights", "calibration", "out")
-WISHES = ("batch", "bias_correction")
+WISHES = ("batch", "bias_correction", "report")
 USUAL_BATCH = 4
 
 
@@ -41,6 +43,13 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, metavar="N", help="images a calibration forward (4)")
     parser.add_argument("--bias-correction", choices=("on", "off"), help="move biases against the mean error (on)")
     parser.add_argument("--out", type=Path, metavar="NAME_int.xmodel", help="where the graph goes")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="also tell where int8 loses: a table, report.json and report.png in DIR, made if missing; with CONFIG the "
+        "stage's folder has them",
+    )
     parser.add_argument("--json", action="store_true", help="every fix point as JSON on stdout")
     add_stage_flags(parser)
     parser.set_defaults(run=run)
@@ -50,6 +59,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the stage of a config, or quantise by flags alone."""
     given = [flag for flag in (*ALONE, *WISHES) if getattr(args, flag) is not None]
     if args.config is not None:
+        if args.report is not None:
+            raise UsageError(
+                "expected CONFIG or --report, found both. The stage's folder has its report: leave it out."
+            )
         if given:
             flag = given[0].replace("_", "-")
             raise UsageError(
@@ -60,39 +73,74 @@ def run(args: argparse.Namespace) -> int:
     missing = [flag for flag in ALONE if flag not in given]
     if missing:
         raise UsageError(f"expected a CONFIG, or --{' --'.join(ALONE)}; --{' --'.join(missing)} missing. Add what is.")
-    args.batch = USUAL_BATCH if args.batch is None else args.batch
+    if args.batch is not None and args.batch < 1:
+        raise UsageError(f"--batch: expected 1 or more, found {args.batch}. The usual is {USUAL_BATCH}.")
     args.bias_correction = args.bias_correction or "on"
-    if args.batch < 1:
-        raise UsageError(f"--batch: expected 1 or more, found {args.batch}. The usual is 4.")
     _quantize_alone(args)
     return 0
 
 
 def _quantize_alone(args: argparse.Namespace) -> None:
     from compress.darknet.model_files import load_model
-    from compress.quantization.calibration_images import CalibrationImages
     from compress.quantization.graph_export import to_xmodel
     from compress.quantization.quantizer import quantize
+    from compress.quantization.report import measure, write_report
     from dpu import xmodel
 
     started = time.monotonic()
-    if not args.out.absolute().parent.is_dir():
-        raise UsageError(f"--out: expected an existing folder, found no {args.out.parent}. Make it first.")
+    _check_targets(args)
     network = load_model(args.cfg, args.weights)
-    images = CalibrationImages(args.calibration, network.cfg.input_hw, args.batch)
-    batches = _with_progress(images, len(images))
+    images = _calibration_images(args, network.cfg.input_hw)
+    batches = _with_progress(images, "calibrating")
     quantized = quantize(network, batches, bias_correction=args.bias_correction == "on")
-    xmodel.save(to_xmodel(quantized, args.out.stem.removesuffix("_int")), args.out)
+    graph = to_xmodel(quantized, args.out.stem.removesuffix("_int"))
+    losses = measure(quantized, _with_progress(images, "measuring")) if args.report else None
+    if losses:
+        args.report.mkdir(exist_ok=True)
+        write_report(losses, args.report)
+    xmodel.save(graph, args.out)
     report = _report(args, quantized, len(images.paths), len(images), time.monotonic() - started)
+    if losses:
+        report["report"] = str(args.report)
     print(json.dumps(report, indent=1) if args.json else _text(report))
+    if losses and not args.json:
+        print(f"{losses.table()}\nThe report is in {args.report}/")
 
 
-def _with_progress(batches: Iterable[Tensor], total: int) -> Iterable[Tensor]:
+def _check_targets(args: argparse.Namespace) -> None:
+    """Find out before the work whether its results can be written."""
+    for flag, target in (("--out", args.out), ("--report", args.report)):
+        if target is None:
+            continue
+        folder = target if flag == "--report" and target.is_dir() else target.absolute().parent
+        if not folder.is_dir():
+            raise UsageError(f"{flag}: expected an existing folder, found no {folder}. Make it first.")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UsageError(f"{flag}: expected a folder to write to, found {folder} closed to you. Name another.")
+    if args.out.is_dir():
+        raise UsageError(f"--out: expected a file's name, found the folder {args.out}. Add a name, NAME_int.xmodel.")
+    if args.report is not None and args.report.exists() and not args.report.is_dir():
+        raise UsageError(f"--report: expected a folder, found the file {args.report}. Name another.")
+
+
+def _calibration_images(args: argparse.Namespace, input_hw: tuple[int, int]) -> CalibrationImages:
+    from compress.quantization.calibration_images import CalibrationImages
+
+    images = CalibrationImages(args.calibration, input_hw, args.batch or USUAL_BATCH)
+    if args.batch is not None and args.batch > len(images.paths):
+        raise UsageError(
+            f"--batch: expected at most as many as there are images in {args.calibration}, {len(images.paths)}, "
+            f"found {args.batch}. Take fewer, or add images."
+        )
+    return images
+
+
+def _with_progress(images: CalibrationImages, what: str) -> Iterable[Tensor]:
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
-    return track(batches, "calibrating", total, console=console, disable=not sys.stderr.isatty(), transient=True)
+    return track(images, what, len(images), console=console, disable=not sys.stderr.isatty(), transient=True)
 
 
 def _report(

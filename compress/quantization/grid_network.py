@@ -14,11 +14,9 @@ from torch import Tensor, nn
 
 from compress.darknet.cfg import Cfg
 from compress.darknet.network import DarknetNetwork, Head
-from compress.quantization.calibration import convolve
 from compress.quantization.plan import Node
 from compress.quantization.quantized_network import QuantizedNetwork
-from compress.quantization.quantizer import float_parameters
-from compress.quantization.simulation import apply_activation, pool_or_join, run_plan
+from compress.quantization.simulation import apply_activation, convolve, pool_or_join, run_plan
 
 _UPWARDS = 2.0**-14  # of a step: torch rounds halves to even, the DPU rounds them up, and sums often are halves
 
@@ -30,8 +28,9 @@ class GridNetwork(nn.Module):
     computes is what `quantized()` computes, but for sums that float32 rounds.
 
     Args:
-        network: the float network; it is not changed.
-        quantized: the same network calibrated: its fix points are used.
+        network: the float network, for its cfg and heads.
+        quantized: the same network calibrated: its fix points are used, and its float parameters, which equalisation
+            may have changed, are where training starts.
     """
 
     def __init__(self, network: DarknetNetwork, quantized: QuantizedNetwork) -> None:
@@ -40,9 +39,9 @@ class GridNetwork(nn.Module):
         self.heads: Sequence[Head] = network.heads
         self._name, self._plan, self._fix_points = quantized.name, quantized.plan, quantized.fix_points
         self._history = quantized.history
-        parameters = float_parameters(self._plan, network)
-        self.weights = nn.ParameterDict({str(index): weight for index, (weight, _) in parameters.items()})
-        self.biases = nn.ParameterDict({str(index): bias for index, (_, bias) in parameters.items()})
+        parameters = quantized.float_parameters
+        self.weights = nn.ParameterDict({str(index): weight.clone() for index, (weight, _) in parameters.items()})
+        self.biases = nn.ParameterDict({str(index): bias.clone() for index, (_, bias) in parameters.items()})
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The raw heads in cfg order."""

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compress.quantization.calibration import Parameters, convolve
 from compress.quantization.fix_points import FixPoints
 from compress.quantization.plan import Node, Plan
 from compress.quantization.positions import fake_quantize, half_away, half_up, to_integers
-from compress.quantization.simulation import apply_activation, pool_or_join, run_plan
+from compress.quantization.simulation import Parameters, apply_activation, convolve, pool_or_join, run_plan
 
 EXACT_FLOAT32 = 1 << 24  # integers up to here, and their sums on the way, are exact in float32
 
@@ -54,6 +53,7 @@ class QuantizedNetwork(nn.Module):
         fix_points: in use, by index of the node.
         convolutions: the int8 parameters, by cfg layer.
         history: fix points found at each calibration forward, by cfg layer (-1: the input).
+        float_parameters: what the int8 parameters stand for, by index of the node, before any rounding or correction.
         heads: the outputs.
     """
 
@@ -64,11 +64,16 @@ class QuantizedNetwork(nn.Module):
         fix_points: FixPoints,
         parameters: Parameters,
         history: Mapping[int, Sequence[int]] | None = None,
+        float_parameters: Parameters | None = None,
     ) -> None:
-        """`parameters` are float32 weight OIHW and bias by index of the node; they are rounded here."""
+        """`parameters` are float32 weight OIHW and bias by index of the node; they are rounded here.
+
+        Where they are not the float network's own, their biases being corrected, those are `float_parameters`.
+        """
         super().__init__()
         self.name, self.plan, self.fix_points = name, plan, fix_points
         self.history = {layer: tuple(found) for layer, found in (history or {}).items()}
+        self.float_parameters = parameters if float_parameters is None else float_parameters
         self.convolutions: dict[int, QuantizedConvolution] = {}
         for node in plan.convolutions:
             self._add_convolution(node, *parameters[node.index])
@@ -95,7 +100,7 @@ class QuantizedNetwork(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor) -> list[Tensor]:
         """The raw heads, float32 (N, C, H, W), in cfg order; `x` is float32 (N, 3, H, W), RGB / 255."""
-        return run_plan(self.plan, x, self._compute)
+        return run_plan(self.plan, x, self.compute)
 
     @torch.no_grad()
     def forward_int8(self, x: Tensor) -> dict[str, np.ndarray]:
@@ -103,7 +108,7 @@ class QuantizedNetwork(nn.Module):
         tensors: dict[str, np.ndarray] = {}
 
         def compute(node: Node, inputs: list[Tensor]) -> Tensor:
-            output = self._compute(node, inputs)
+            output = self.compute(node, inputs)
             if self.plan.has_fix_point(node):
                 integers = output * 2.0 ** self.fix_points.outputs[node.index]
                 tensors[node.tensor] = integers.to(torch.int8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
@@ -117,7 +122,7 @@ class QuantizedNetwork(nn.Module):
         layers = {}
         for node in self.plan.nodes[1:]:
             entry: dict[str, Any] = {
-                "type": _CFG_TYPES.get(node.kind, node.kind),
+                "type": cfg_type(node),
                 "output": self.fix_points.outputs.get(node.index),
             }
             if node.kind == "conv":
@@ -143,7 +148,8 @@ class QuantizedNetwork(nn.Module):
         self.register_buffer(f"weight{node.layer}", weight if in_float32 else weight.double())
         self.register_buffer(f"bias{node.layer}", bias.double().mul(2.0**-at_bias).reshape(1, -1, 1, 1))
 
-    def _compute(self, node: Node, inputs: list[Tensor]) -> Tensor:
+    def compute(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        """A node's output (N, C, H, W) from those of its inputs, on its grid where it has a fix point of its own."""
         if node.kind == "conv":
             weight = self.get_buffer(f"weight{node.layer}")
             sums = convolve(node, inputs[0].to(weight.dtype), weight, None).double()
@@ -153,3 +159,8 @@ class QuantizedNetwork(nn.Module):
         if not self.plan.has_fix_point(node):
             return output  # the concatenation after it rounds
         return fake_quantize(output, self.fix_points.outputs[node.index], half_up).float()
+
+
+def cfg_type(node: Node) -> str:
+    """The type of the node's cfg section; "input" of the input."""
+    return _CFG_TYPES.get(node.kind, node.kind)

@@ -31,7 +31,8 @@ def quantize(network: DarknetNetwork, calibration: Iterable[Tensor], bias_correc
             one vote on its fix point. A handful of batches is enough, fewer than five is little.
         bias_correction: move the biases against the mean rounding error during calibration.
     Raises:
-        InputError: no batch, numbers that are not finite, or a layer that the DPU does not have.
+        InputError: no batch, a batch that is none of images for this network, numbers that are not finite, or a
+            layer that the DPU does not have.
     """
     plan = plan_of(network.cfg, tuple(head.layer for head in network.heads))
     if network.cfg.leaky_slope != LEAKY_SLOPE and any(node.activation == "leaky" for node in plan.nodes):
@@ -44,8 +45,8 @@ def quantize(network: DarknetNetwork, calibration: Iterable[Tensor], bias_correc
     run = Calibration(plan, parameters, bias_correction)
     batches = 0
     for batch in calibration:
-        run.forward(batch.detach().to("cpu", torch.float32))
         batches += 1
+        run.forward(_checked(batch, plan, f"calibration batch {batches}"))
     if not batches:
         raise InputError("calibration: expected at least one batch of images, found none. Give some training images.")
     corrections = run.bias_corrections()
@@ -54,7 +55,31 @@ def quantize(network: DarknetNetwork, calibration: Iterable[Tensor], bias_correc
         for index, (weight, bias) in parameters.items()
     }
     history = {plan.nodes[index].layer: found for index, found in run.history.items()}
-    return QuantizedNetwork(network.cfg.name, plan, limit_shifts(plan, run.fix_points()), used, history)
+    return QuantizedNetwork(network.cfg.name, plan, limit_shifts(plan, run.fix_points()), used, history, parameters)
+
+
+def _checked(batch: Tensor, plan: Plan, name: str) -> Tensor:
+    """The batch as float32 on the CPU, or InputError where it is no batch of finite images for the network."""
+    channels, height, width = plan.nodes[0].shape
+    if (
+        batch.ndim != 4
+        or not len(batch)
+        or tuple(batch.shape[1:]) != plan.nodes[0].shape
+        or not batch.is_floating_point()
+    ):
+        raise InputError(
+            f"{name}: expected float images (N, {channels}, {height}, {width}), RGB / 255, found {batch.dtype} "
+            f"{tuple(batch.shape)}. Resize the images and divide their pixels by 255."
+        )
+    batch = batch.detach().to("cpu", torch.float32)
+    finite = torch.isfinite(batch).flatten(1).all(dim=1)
+    if not bool(finite.all()):
+        image = int((~finite).nonzero()[0])
+        raise InputError(
+            f"{name}, image {image + 1} of {len(batch)}: expected finite numbers, found NaN or infinity in the input. "
+            "Mend or leave out this image."
+        )
+    return batch
 
 
 def float_parameters(plan: Plan, network: DarknetNetwork) -> FoldedParameters:

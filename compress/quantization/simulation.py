@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as functional
@@ -11,6 +11,7 @@ from torch import Tensor
 from compress.quantization.plan import LEAKY_SLOPE, Activation, Node, Plan
 
 Compute = Callable[[Node, list[Tensor]], Tensor]
+Parameters = Mapping[int, tuple[Tensor, Tensor]]  # node index -> float32 weight OIHW and bias
 
 
 def run_plan(plan: Plan, x: Tensor, compute: Compute) -> list[Tensor]:
@@ -31,6 +32,22 @@ def run_plan(plan: Plan, x: Tensor, compute: Compute) -> list[Tensor]:
             if not waiting[source] and source not in plan.heads:
                 del values[source]
     return [values[head] for head in plan.heads]
+
+
+def float_compute(parameters: Parameters) -> Compute:
+    """What each node computes in float, nothing rounded, with these parameters."""
+
+    def compute(node: Node, inputs: list[Tensor]) -> Tensor:
+        if node.kind == "conv":
+            return apply_activation(convolve(node, inputs[0], *parameters[node.index]), node.activation)
+        return inputs[0] if node.kind == "input" else pool_or_join(node, inputs)
+
+    return compute
+
+
+def convolve(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution of a node, without activation, (N, C, H, W)."""
+    return functional.conv2d(x, weight, bias, node.stride, node.pad[0])
 
 
 def apply_activation(x: Tensor, activation: Activation) -> Tensor:

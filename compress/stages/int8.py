@@ -16,6 +16,7 @@ from board_app.core.letterbox import LETTERBOX_GREY
 from compress.config import TrainingConfig
 from compress.quantization import QuantizedNetwork, quantize, to_xmodel
 from compress.quantization.grid_network import GridNetwork
+from compress.quantization.report import measure, write_report
 from compress.stages.folder import StageKey
 from compress.stages.run import Run
 from compress.stages.training import teaching
@@ -54,11 +55,13 @@ def run_quantize(run: Run, folder: Path) -> dict[str, Any]:
     """Find fix points, round the parameters, write NAME_int.xmodel; mAP of the fake-quantised network."""
     network, config = run.load_network("distill"), run.config.quantize
     correct_biases = config.bias_correction and config.fine_tune is None
-    quantized = quantize(network, list(_calibration_batches(run)), bias_correction=correct_biases)
+    batches = list(_calibration_batches(run))
+    quantized = quantize(network, batches, bias_correction=correct_biases)
     if config.fine_tune:
         quantized = _fine_tuned(run, GridNetwork(network, quantized), config.fine_tune, folder)
     xmodel.save(to_xmodel(quantized, run.config.name), folder / _model_file(run))
     write_text(folder / "positions.json", json.dumps(quantized.positions(), indent=1) + "\n")
+    write_report(measure(quantized, batches), folder)
     accuracy = evaluate(quantized, network.heads, run.held_out(), run.class_names)
     heads = [
         {"output": tensor.tensor, "stride": head.stride, "anchors": head.anchors, "fix_point": tensor.fix_point}

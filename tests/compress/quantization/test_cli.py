@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import roadslim
+from compress.darknet.cfg import read_cfg
 from compress.darknet.model_files import load_model, save_model
 from compress.darknet.network import DarknetNetwork
 from compress.quantization import quantize, to_xmodel
@@ -106,9 +108,50 @@ def _no_folder(model: dict[str, Path]) -> None:
     model["calibration"] = model["calibration"] / "missing"
 
 
+def _only_text(model: dict[str, Path]) -> None:
+    _empty(model)
+    (model["calibration"] / "notes.txt").write_text("no image here\n")
+
+
+def _cut_off_image(model: dict[str, Path]) -> None:
+    path = model["calibration"] / "image4.png"
+    path.write_bytes(path.read_bytes()[:120])
+
+
+def _empty_image(model: dict[str, Path]) -> None:
+    (model["calibration"] / "image4.png").write_bytes(b"")
+
+
+def _infinite_weights(model: dict[str, Path]) -> None:
+    content = bytearray(model["weights"].read_bytes())
+    content[-8:-4] = np.float32(np.inf).tobytes()
+    model["weights"].write_bytes(content)
+
+
+def _other_weights(model: dict[str, Path]) -> None:
+    model["weights"].write_bytes(model["weights"].read_bytes()[:-400])
+
+
+def _layer_without_int8(model: dict[str, Path]) -> None:
+    text = model["cfg"].read_text()
+    model["cfg"].write_text(text.replace("[route]\nlayers=-3", "[route]\nlayers=-3\ngroups=2\ngroup_id=1", 1))
+    save_model(DarknetNetwork(read_cfg(model["cfg"])), model["cfg"].parent)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
-    [(_empty, "none"), (_no_image, "image3.png"), (_nan_weights, "NaN"), (_no_folder, "missing")],
+    [
+        (_empty, "none"),
+        (_only_text, "none"),
+        (_no_folder, "missing"),
+        (_no_image, "image3.png"),
+        (_cut_off_image, "image4.png"),
+        (_empty_image, "image4.png"),
+        (_nan_weights, "NaN"),
+        (_infinite_weights, "NaN"),
+        (_other_weights, "model.weights"),
+        (_layer_without_int8, "runs in int8 on the DPU"),
+    ],
 )
 def test_bad_input_leaves_the_old_file(
     model: dict[str, Path],
@@ -116,12 +159,12 @@ def test_bad_input_leaves_the_old_file(
     spoil: Callable[[dict[str, Path]], None],
     message: str,
 ) -> None:
-    """An empty folder, an image that is none, NaN weights: an error that names it, exit 1, the old file as it was."""
+    """No images, one that is none, weights that are not finite or another cfg's: named, exit 1, the old file stays."""
     model["out"].write_bytes(b"old")
     spoil(model)
     assert roadslim.main(arguments(model)) == 1
     captured = capsys.readouterr()
-    assert message in captured.err and "expected" in captured.err
+    assert message in captured.err and "expected" in captured.err and "Traceback" not in captured.err
     assert captured.out == ""
     assert [path.name for path in model["out"].parent.glob("*road_int*")] == ["road_int.xmodel"]
     assert model["out"].read_bytes() == b"old"
@@ -144,3 +187,83 @@ def test_usage_errors(argv: list[str], capsys: pytest.CaptureFixture[str]) -> No
     """Flags that do not make sense together are exit 2, with what was expected."""
     assert roadslim.main(argv) == 2
     assert "expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--batch", "0"), "--batch: expected 1 or more"),
+        (("--batch", "6"), "--batch: expected at most as many"),
+        (("--report", "no/such/folder"), "--report: expected an existing folder"),
+        (("--report", "{cfg}"), "--report: expected a folder, found the file"),
+        (("--out", "{calibration}"), "--out: expected a file's name, found the folder"),
+    ],
+)
+def test_flags_that_do_not_fit(
+    model: dict[str, Path], capsys: pytest.CaptureFixture[str], more: tuple[str, str], message: str
+) -> None:
+    """A batch of none or of more images than there are, and places that cannot be written, are exit 2."""
+    assert roadslim.main(arguments(model, *(part.format(**model) for part in more))) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.out == ""
+    assert not model["out"].exists()
+
+
+def test_fewer_images_than_the_usual_batch(model: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --batch a folder of one image is a batch of one."""
+    for path in sorted(model["calibration"].glob("*.png"))[1:]:
+        path.unlink()
+    assert roadslim.main(arguments(model, "--json")) == 0
+    assert json.loads(capsys.readouterr().out)["batches"] == 1
+
+
+def test_folder_closed_to_the_user(
+    model: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder without permission to write is found out before the work."""
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert roadslim.main(arguments(model)) == 2
+    assert "closed to you" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [(), ("--report", "{report}")])
+def test_full_disk_leaves_nothing_half_written(
+    model: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    more: tuple[str, ...],
+) -> None:
+    """When the disk is full the old file stays, no part of a new one is left, and the error says so."""
+    model["out"].write_bytes(b"old")
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    report = tmp_path / "report"
+    assert roadslim.main(arguments(model, *(part.format(report=report) for part in more))) == 1
+    assert "the disk is full" in capsys.readouterr().err
+    assert model["out"].read_bytes() == b"old"
+    assert not [path for path in tmp_path.rglob("*") if "part" in path.name]
+    assert not report.exists() or not any(report.iterdir())
+
+
+def test_report_beside_the_graph(model: dict[str, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """`--report` prints the worst layers and writes figures and picture; the graph is the same as without it."""
+    report = tmp_path / "losses"
+    assert roadslim.main(arguments(model)) == 0
+    without = xmodel.load(model["out"])
+    capsys.readouterr()
+    assert roadslim.main(arguments(model, "--report", str(report))) == 0
+    printed = capsys.readouterr().out
+    assert "where int8 loses, worst first" in printed and str(report) in printed
+    assert sorted(path.name for path in report.iterdir()) == ["report.json", "report.png"]
+    assert json.loads((report / "report.json").read_text())["images"] == 5
+    assert xmodel.load(model["out"]) == without
+
+
+def test_report_and_config_do_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
+    """The stage of a run has its report in its folder."""
+    assert roadslim.main(["quantize", "config.yaml", "--report", "losses"]) == 2
+    assert "expected CONFIG or --report" in capsys.readouterr().err

@@ -7,22 +7,15 @@ from collections.abc import Callable
 import torch
 
 from compress.darknet.network import DarknetNetwork
-from compress.quantization.calibration import Parameters, convolve
 from compress.quantization.equalization import equalize
-from compress.quantization.plan import Node, Plan, plan_of
+from compress.quantization.plan import Plan, plan_of
 from compress.quantization.quantizer import float_parameters
-from compress.quantization.simulation import apply_activation, pool_or_join, run_plan
+from compress.quantization.simulation import Parameters, float_compute, run_plan
 
 
 def heads(plan: Plan, parameters: Parameters, x: torch.Tensor) -> list[torch.Tensor]:
     """The float network's outputs."""
-
-    def compute(node: Node, inputs: list[torch.Tensor]) -> torch.Tensor:
-        if node.kind == "conv":
-            return apply_activation(convolve(node, inputs[0], *parameters[node.index]), node.activation)
-        return inputs[0] if node.kind == "input" else pool_or_join(node, inputs)
-
-    return run_plan(plan, x, compute)
+    return run_plan(plan, x, float_compute(parameters))
 
 
 def planned(network: DarknetNetwork) -> Plan:

@@ -161,10 +161,33 @@ def test_no_batches_is_an_error(cfg_texts: dict[str, str], make_network: Callabl
         quantize(make_network(cfg_texts["spp"], seed=1), [])
 
 
-def test_nan_image_is_an_error(cfg_texts: dict[str, str], make_network: Callable[..., DarknetNetwork]) -> None:
-    """An image that is not finite is named as the cause."""
-    with pytest.raises(InputError, match="NaN in the input"):
-        quantize(make_network(cfg_texts["spp"], seed=1), [torch.full((1, 3, 32, 32), torch.nan)])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_nan_image_is_an_error(
+    cfg_texts: dict[str, str], make_network: Callable[..., DarknetNetwork], value: float
+) -> None:
+    """An image that is not finite is named by its batch and its place there."""
+    good, bad = torch.rand(2, 3, 32, 32), torch.rand(3, 3, 32, 32)
+    bad[1, 0, 5, 5] = value
+    with pytest.raises(InputError, match="batch 2, image 2 of 3: expected finite"):
+        quantize(make_network(cfg_texts["spp"], seed=1), [good, bad])
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        torch.zeros(0, 3, 32, 32),
+        torch.rand(3, 32, 32),
+        torch.rand(1, 32, 32, 3),
+        torch.rand(1, 3, 64, 32),
+        torch.zeros(1, 3, 32, 32, dtype=torch.uint8),
+    ],
+)
+def test_what_is_no_batch_is_an_error(
+    cfg_texts: dict[str, str], make_network: Callable[..., DarknetNetwork], batch: torch.Tensor
+) -> None:
+    """No image, another layout, another size, pixels up to 255: the batch is named with what was expected."""
+    with pytest.raises(InputError, match=r"batch 1: expected float images \(N, 3, 32, 32\)"):
+        quantize(make_network(cfg_texts["spp"], seed=1), [batch])
 
 
 def test_nan_weights_are_an_error(cfg_texts: dict[str, str], make_network: Callable[..., DarknetNetwork]) -> None:
