@@ -2,6 +2,9 @@
 
 An operator has named inputs (each a list of operator names) and one output tensor. Attribute values keep the
 type the file stores (an int32 is not a uint64, a float not a double), because the real reader looks at it.
+
+`stored` of an operator, a subgraph and a graph is for `dpu.xmodel` alone: the message it was read from, where that
+holds more than the fields here can tell (see `dpu.xmodel_messages`). A `dataclasses.replace` carries it along.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ MAP_KINDS = tuple(
         *("int32_vec", "uint32_vec", "int64_vec", "uint64_vec", "string_vec"),
     )
 )
-ATTR_KINDS = frozenset(SCALAR_KINDS + VECTOR_KINDS + MAP_KINDS)
+NO_VALUE = "none"  # an attribute without a value, or with one of a kind that this program does not know
+ATTR_KINDS = frozenset((*SCALAR_KINDS, *VECTOR_KINDS, *MAP_KINDS, NO_VALUE))
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Op(Attributed):
     attrs: dict[str, Attr]
     inputs: dict[str, list[str]]
     output: Tensor
+    stored: bytes = field(default=b"", compare=False, repr=False)
 
     def input_names(self) -> list[str]:
         """Names of all the operators this one reads, argument by argument."""
@@ -100,6 +105,7 @@ class Subgraph(Attributed):
     op_names: tuple[str, ...] = ()
     attrs: dict[str, Attr] = field(default_factory=dict)
     children: tuple[Subgraph, ...] = ()
+    stored: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def device(self) -> str:
@@ -108,15 +114,16 @@ class Subgraph(Attributed):
 
     def all_op_names(self) -> Iterator[str]:
         """Every operator name in this subgraph and below, in file order."""
-        yield from self.op_names
-        for child in self.children:
-            yield from child.all_op_names()
+        for subgraph in self.walk():
+            yield from subgraph.op_names
 
     def walk(self) -> Iterator[Subgraph]:
         """This subgraph and everything below it, parents first."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+        waiting = [self]
+        while waiting:
+            subgraph = waiting.pop()
+            yield subgraph
+            waiting.extend(reversed(subgraph.children))
 
 
 @dataclass
@@ -128,6 +135,7 @@ class Graph(Attributed):
     root: Subgraph | None = None
     attrs: dict[str, Attr] = field(default_factory=dict)
     op_defs: tuple[bytes, ...] = ()
+    stored: bytes = field(default=b"", compare=False, repr=False)
 
     def op_by_name(self) -> dict[str, Op]:
         """A new dict from name to operator."""
