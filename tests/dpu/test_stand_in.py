@@ -30,11 +30,11 @@ from dpu.testing import QuantisedGraph
 def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ModuleType, ModuleType]]:
     """xir and vart as a script with PYTHONPATH would import them, fresh."""
     monkeypatch.syspath_prepend(str(dpu.stand_in_path()))
-    for name in ("xir", "vart"):
-        sys.modules.pop(name, None)
+    for name in [name for name in sys.modules if name.split(".")[0] in ("xir", "vart")]:
+        monkeypatch.delitem(sys.modules, name)
     yield importlib.import_module("xir"), importlib.import_module("vart")
-    for name in ("xir", "vart"):
-        sys.modules.pop(name, None)
+    for name in [name for name in sys.modules if name.split(".")[0] in ("xir", "vart")]:
+        del sys.modules[name]
 
 
 @pytest.fixture
@@ -240,8 +240,8 @@ def test_xir_walks_a_real_compiled_file(modules: tuple[Any, Any], shared_data: P
 def test_serialize_writes_what_deserialize_reads(modules: tuple[Any, Any], model: Path, tmp_path: Path) -> None:
     """A deserialised graph can be written; damaged files raise."""
     xir, _ = modules
-    xir.Graph.deserialize(str(model)).serialize(str(tmp_path / "lowered.xmodel"))
-    assert xmodel.load(tmp_path / "lowered.xmodel") == lower(xmodel.load(model))
+    xir.Graph.deserialize(str(model)).serialize(str(tmp_path / "again.xmodel"))
+    assert xmodel.load(tmp_path / "again.xmodel") == xmodel.load(model)
     (tmp_path / "bad.xmodel").write_bytes(b"nonsense")
     with pytest.raises(XmodelError, match="bad.xmodel"):
         xir.Graph.deserialize(str(tmp_path / "bad.xmodel"))

@@ -66,7 +66,8 @@ def _held_s(subgraph: xir.Subgraph) -> float:
         return 0.0
     if pace != "predicted":
         raise RunError(f"ROADSLIM_DPU_PACE: expected off or predicted, found {pace!r}. Set one of them.")
-    layers = layers_of_integer_graph(subgraph._graph._graph, subgraph.get_name())
+    graph, part = subgraph.as_written()
+    layers = layers_of_integer_graph(graph, part.name)
     return predict(layers, _BOARD).dpu_ms / 1e3
 
 
@@ -78,7 +79,7 @@ class Runner:
         self._executor.prepare()
         self._core = _next_core()
         self._held_s = _held_s(subgraph)
-        tensors = {tensor.name: tensor for tensor in subgraph._graph.get_tensors()}
+        tensors = {tensor.name: tensor for tensor in subgraph.get_graph().get_tensors()}
         self._inputs = [tensors[value.name] for value in self._executor.inputs]
         self._outputs = [tensors[value.name] for value in self._executor.outputs]
 
