@@ -12,11 +12,12 @@ from typing import Literal
 
 import numpy as np
 
-Activation = Literal["NONE", "RELU", "LEAKYRELU"]
+Activation = Literal["NONE", "RELU", "RELU6", "LEAKYRELU"]
 
 INT8_MIN, INT8_MAX = -128, 127
 LEAKY_NUMERATOR, LEAKY_BITS = 26, 8
 LEAKY_SLOPE = LEAKY_NUMERATOR / 2**LEAKY_BITS  # 0.1015625, the DPU's only leaky slope
+HARD_SIGMOID_NUMERATOR = 2731  # 2731 / 2^14 stands for 1/6
 FIX_POINT_RANGE = range(-32, 33)  # what a model may ask for; real ones stay within -8 to 18
 
 
@@ -62,14 +63,25 @@ def requantise(x: np.ndarray, fix_point: int, output_fix_point: int) -> np.ndarr
     return saturate(shift_half_up(x.astype(np.int64), fix_point - output_fix_point))
 
 
+def limits(activation: Activation, fix_point: int) -> tuple[int, int]:
+    """The smallest and largest int8 integer that an activation lets through at a fix point.
+
+    Rounding half up is monotonous, so clipping at a rounded 6.0 after it equals clipping at 6.0 before it.
+    """
+    if activation == "RELU6":
+        six = 6 << fix_point if fix_point >= 0 else (6 + (1 << (-fix_point - 1))) >> -fix_point
+        return 0, min(six, INT8_MAX)
+    return (0 if activation == "RELU" else INT8_MIN), INT8_MAX
+
+
 def finish(accumulator: np.ndarray, fix_point: int, output_fix_point: int, activation: Activation) -> np.ndarray:
     """An exact int64 accumulator at a fix point as the int8 output: activation, one rounding half up, saturation."""
     if activation == "LEAKYRELU":
         slope = np.where(accumulator < 0, np.int64(LEAKY_NUMERATOR), np.int64(1 << LEAKY_BITS))
         accumulator, fix_point = accumulator * slope, fix_point + LEAKY_BITS
-    elif activation == "RELU":
-        accumulator = np.maximum(accumulator, 0)
-    return saturate(shift_half_up(accumulator, fix_point - output_fix_point))
+    rounded = shift_half_up(accumulator, fix_point - output_fix_point)
+    clipped: np.ndarray = np.clip(rounded, *limits(activation, output_fix_point))
+    return clipped.astype(np.int8)
 
 
 def add_bias(accumulator: np.ndarray, fix_point: int, bias: np.ndarray, bias_fix_point: int) -> tuple[np.ndarray, int]:
@@ -79,73 +91,13 @@ def add_bias(accumulator: np.ndarray, fix_point: int, bias: np.ndarray, bias_fix
     return (accumulator << np.int64(finer - fix_point)) + shifted_bias, finer
 
 
-def add(
-    inputs: list[np.ndarray], fix_points: list[int], output_fix_point: int, activation: Activation = "NONE"
-) -> np.ndarray:
-    """The element-wise sum of int8 arrays: exact at the finest position, then one rounding half up."""
-    finest = max(fix_points)
-    total = np.zeros(inputs[0].shape, np.int64)
-    for index, x in enumerate(inputs):
-        total += x.astype(np.int64) << np.int64(finest - fix_points[index])
-    return finish(total, finest, output_fix_point, activation)
+def hard_sigmoid(x: np.ndarray, fix_point: int, shift: int) -> np.ndarray:
+    """int8 values at a fix point through relu6(x + 3) * 2731 / 2^14: the product is cut by `shift` bits, half up."""
+    three = 3 << fix_point
+    clipped = np.clip(x.astype(np.int64) + three, 0, 2 * three)
+    return saturate(shift_half_up(clipped * HARD_SIGMOID_NUMERATOR, shift))
 
 
-def concat(inputs: list[np.ndarray], fix_points: list[int], output_fix_point: int, axis: int) -> np.ndarray:
-    """int8 arrays joined along an axis, each first moved to the output's fix point, half up."""
-    moved = [requantise(x, fix_points[index], output_fix_point) for index, x in enumerate(inputs)]
-    return np.concatenate(moved, axis=axis)
-
-
-def max_pool(
-    x: np.ndarray, kernel_hw: tuple[int, int], stride_hw: tuple[int, int], pad_tblr: tuple[int, int, int, int]
-) -> np.ndarray:
-    """The maximum over windows of an int8 (1, H, W, C) array; padding never wins (it is -128)."""
-    top, bottom, left, right = pad_tblr
-    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=INT8_MIN)
-    out_h = (padded.shape[1] - kernel_hw[0]) // stride_hw[0] + 1
-    out_w = (padded.shape[2] - kernel_hw[1]) // stride_hw[1] + 1
-    best: np.ndarray | None = None
-    for ky in range(kernel_hw[0]):
-        for kx in range(kernel_hw[1]):
-            window = padded[:, ky : ky + out_h * stride_hw[0] : stride_hw[0], kx : kx + out_w * stride_hw[1], :]
-            window = window[:, :out_h, :: stride_hw[1], :]
-            best = window.copy() if best is None else np.maximum(best, window, out=best)
-    assert best is not None
-    return best
-
-
-def upsample_nearest(x: np.ndarray, scale_hw: tuple[int, int]) -> np.ndarray:
-    """Each pixel of a (1, H, W, C) array repeated scale_hw times."""
-    return x.repeat(scale_hw[0], axis=1).repeat(scale_hw[1], axis=2)
-
-
-def convolve(
-    x: np.ndarray,
-    weights: np.ndarray,
-    stride_hw: tuple[int, int],
-    pad_tblr: tuple[int, int, int, int],
-    dilation_hw: tuple[int, int] = (1, 1),
-) -> np.ndarray:
-    """The exact accumulator of an int8 convolution, padded with zeros, without bias.
-
-    Args:
-        x: int8, shape (1, H, W, I).
-        weights: int8, shape (O, kh, kw, I).
-    Returns:
-        int64, shape (1, OH, OW, O), at fix point input + weights. Summed by matrix products in float64, which holds
-        whole numbers up to 2^53 exactly; the largest possible sum is far below (16*16*4096 products of 2^14 = 2^34).
-    """
-    top, bottom, left, right = pad_tblr
-    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0))).astype(np.float64)
-    _, kernel_h, kernel_w, _ = weights.shape
-    out_h = (padded.shape[1] - (kernel_h - 1) * dilation_hw[0] - 1) // stride_hw[0] + 1
-    out_w = (padded.shape[2] - (kernel_w - 1) * dilation_hw[1] - 1) // stride_hw[1] + 1
-    taps = weights.astype(np.float64)
-    total = np.zeros((1, out_h, out_w, weights.shape[0]))
-    for ky in range(kernel_h):
-        for kx in range(kernel_w):
-            y0, x0 = ky * dilation_hw[0], kx * dilation_hw[1]
-            window = padded[:, y0 : y0 + (out_h - 1) * stride_hw[0] + 1 : stride_hw[0]]
-            window = window[:, :, x0 : x0 + (out_w - 1) * stride_hw[1] + 1 : stride_hw[1]]
-            total += window @ taps[:, ky, kx, :].T
-    return total.astype(np.int64)
+def hard_swish(x: np.ndarray, fix_point: int, sigmoid_shift: int, shift: int) -> np.ndarray:
+    """int8 values times their own hard sigmoid, which is rounded to int8 before; the product is cut by `shift` bits."""
+    return saturate(shift_half_up(x.astype(np.int64) * hard_sigmoid(x, fix_point, sigmoid_shift), shift))

@@ -78,59 +78,24 @@ def test_bias_bits_finer_than_the_accumulator_are_kept() -> None:
     assert (total.tolist(), position) == ([[43]], 6)
 
 
-def test_add_works_at_the_finest_position() -> None:
-    """100 * 2^-5 + 3 * 2^-7 = 403 * 2^-7 is 101 at position 5 (100.75 rounded half up)."""
-    arrays = [np.array([100], np.int8), np.array([3], np.int8)]
-    assert arithmetic.add(arrays, [5, 7], 5).tolist() == [101]
+@pytest.mark.parametrize("fix_point", [-5, -3, -2, -1, 0, 3, 4, 5, 9])
+def test_relu6_ends_at_six(fix_point: int) -> None:
+    """Clipping at the rounded 6 after the rounding equals clipping at 6 before it."""
+    x = np.arange(-2000, 2000)
+    exact = [min(Fraction(6), max(Fraction(0), Fraction(int(v)) / 64)) for v in x]
+    expected = [min(127, math.floor(v * Fraction(2) ** fix_point + Fraction(1, 2))) for v in exact]
+    assert arithmetic.finish(x.astype(np.int64), 6, fix_point, "RELU6").tolist() == expected
 
 
-def test_concat_requantises_each_input() -> None:
-    """Inputs move to the output's position half up; -5 at 4 is -2 at 3 (-2.5 goes up)."""
-    arrays = [np.array([[-5]], np.int8), np.array([[7]], np.int8)]
-    assert arithmetic.concat(arrays, [4, 3], 3, 1).tolist() == [[-2, 7]]
-
-
-@pytest.mark.parametrize(
-    ("kernel", "stride", "pad"),
-    [(2, 2, (0, 0, 0, 0)), (2, 1, (0, 1, 0, 1)), (5, 1, (2, 2, 2, 2)), (3, 2, (1, 0, 0, 1))],
-)
-def test_max_pool_equals_plain_loops(kernel: int, stride: int, pad: tuple[int, int, int, int]) -> None:
-    """The maximum over each window of real pixels, all-negative windows included; padding never wins."""
-    x = np.random.default_rng(3).integers(-128, -100, (1, 7, 9, 2), dtype=np.int8)
-    got = arithmetic.max_pool(x, (kernel, kernel), (stride, stride), pad)
-    top, bottom, left, right = pad
-    for oy in range((7 + top + bottom - kernel) // stride + 1):
-        for ox in range((9 + left + right - kernel) // stride + 1):
-            y, xx = oy * stride - top, ox * stride - left
-            window = x[0, max(y, 0) : y + kernel, max(xx, 0) : xx + kernel]
-            assert np.array_equal(got[0, oy, ox], window.max(axis=(0, 1)))
-
-
-@pytest.mark.parametrize(
-    ("kernel_hw", "stride_hw", "pad", "dilation_hw"),
-    [
-        ((1, 1), (1, 1), (0, 0, 0, 0), (1, 1)),
-        ((3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
-        ((3, 2), (2, 1), (0, 1, 1, 0), (1, 1)),
-        ((3, 3), (1, 1), (2, 2, 2, 2), (2, 2)),
-    ],
-)
-def test_convolve_equals_plain_loops(
-    kernel_hw: tuple[int, int], stride_hw: tuple[int, int], pad: tuple[int, int, int, int], dilation_hw: tuple[int, int]
-) -> None:
-    """The accumulator is the plain sum of products of whole numbers, zero outside."""
-    rng = np.random.default_rng(5)
-    x = rng.integers(-128, 128, (1, 6, 7, 3), dtype=np.int8)
-    weights = rng.integers(-128, 128, (4, *kernel_hw, 3), dtype=np.int8)
-    got = arithmetic.convolve(x, weights, stride_hw, pad, dilation_hw)
-    _, out_h, out_w, _ = got.shape
-    for oy in range(out_h):
-        for ox in range(out_w):
-            total = np.zeros(4, np.int64)
-            for ky in range(kernel_hw[0]):
-                for kx in range(kernel_hw[1]):
-                    y = oy * stride_hw[0] + ky * dilation_hw[0] - pad[0]
-                    xx = ox * stride_hw[1] + kx * dilation_hw[1] - pad[2]
-                    if 0 <= y < 6 and 0 <= xx < 7:
-                        total += weights[:, ky, kx].astype(np.int64) @ x[0, y, xx].astype(np.int64)
-            assert np.array_equal(got[0, oy, ox], total)
+@pytest.mark.parametrize("fix_point", [0, 2, 4, 5, 7])
+def test_hard_sigmoid_and_hard_swish_are_the_quantisers(fix_point: int) -> None:
+    """relu6(x + 3) * 2731 / 2^14, rounded at 2^-7: hard swish multiplies by it, as the quantiser does."""
+    x = np.arange(-128, 128).astype(np.int8)
+    sigmoid = []
+    for v in x:
+        inner = min(Fraction(6), max(Fraction(0), Fraction(int(v)) / 2**fix_point + 3)) * Fraction(2731, 16384)
+        sigmoid.append(min(127, math.floor(inner * 128 + Fraction(1, 2))))
+    assert arithmetic.hard_sigmoid(x, fix_point, fix_point + 7).tolist() == sigmoid
+    swish = [Fraction(int(v)) * s / 2 ** (fix_point + 7) for v, s in zip(x, sigmoid, strict=True)]
+    expected = [min(127, max(-128, math.floor(v * 2**4 + Fraction(1, 2)))) for v in swish]
+    assert arithmetic.hard_swish(x, fix_point, fix_point + 7, fix_point + 3).tolist() == expected
