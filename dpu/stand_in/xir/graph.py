@@ -44,12 +44,17 @@ class Graph(Attributed):
     def deserialize(fname: Any) -> Graph:
         """The model in a file. Raises XmodelError or UnsupportedModelError where the real xir would abort."""
         model = xmodel.load(str(fname))
+        if not is_quantised(model):
+            return Graph.of(model)
+        graph = Graph.of(lower(model))
+        graph._quantised = model
+        return graph
+
+    @staticmethod
+    def of(model: stored.Graph) -> Graph:
+        """Not in the real API: a graph of this package, shown as it is."""
         graph = Graph(model.name)
-        if is_quantised(model):
-            graph._show(lower(model))
-            graph._quantised = model
-        else:
-            graph._show(model)
+        graph._show(model)
         return graph
 
     def serialize(self, fname: Any) -> None:
