@@ -111,6 +111,7 @@ class QuantizeConfig(_Section):
     images: PositiveInt = 64
     batch_size: PositiveInt = 8
     bias_correction: bool = True  # of the calibration; training on moves the biases by itself
+    calibration_target: Literal["tensor", "outputs"] = "tensor"  # each tensor's own error, or the heads' (minutes)
     fine_tune: TrainingConfig | None = None
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from compress.quantization.quantized_network import QuantizedNetwork
 
 ALONE = ("cfg", "weights", "calibration", "out")
-WISHES = ("batch", "bias_correction", "report")
+WISHES = ("batch", "bias_correction", "calibration_target", "report")
 USUAL_BATCH = 4
 
 
@@ -42,6 +42,12 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibration", type=Path, metavar="FOLDER", help="images to choose the fix points on")
     parser.add_argument("--batch", type=int, metavar="N", help="images a calibration forward (4)")
     parser.add_argument("--bias-correction", choices=("on", "off"), help="move biases against the mean error (on)")
+    parser.add_argument(
+        "--calibration-target",
+        choices=("tensor", "outputs"),
+        help="choose fix points by each tensor's own error, as Vitis AI does, or go on from there by the error of the "
+        "network's outputs, which takes minutes (tensor)",
+    )
     parser.add_argument("--out", type=Path, metavar="NAME_int.xmodel", help="where the graph goes")
     parser.add_argument(
         "--report",
@@ -76,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if args.batch is not None and args.batch < 1:
         raise UsageError(f"--batch: expected 1 or more, found {args.batch}. The usual is {USUAL_BATCH}.")
     args.bias_correction = args.bias_correction or "on"
+    args.calibration_target = args.calibration_target or "tensor"
     _quantize_alone(args)
     return 0
 
@@ -92,7 +99,7 @@ def _quantize_alone(args: argparse.Namespace) -> None:
     network = load_model(args.cfg, args.weights)
     images = _calibration_images(args, network.cfg.input_hw)
     batches = _with_progress(images, "calibrating")
-    quantized = quantize(network, batches, bias_correction=args.bias_correction == "on")
+    quantized = quantize(network, batches, args.bias_correction == "on", args.calibration_target)
     graph = to_xmodel(quantized, args.out.stem.removesuffix("_int"))
     losses = measure(quantized, _with_progress(images, "measuring")) if args.report else None
     if losses:
@@ -155,6 +162,8 @@ def _report(
         "images": images,
         "batches": batches,
         "bias_correction": args.bias_correction == "on",
+        "calibration_target": args.calibration_target,
+        "heads_gain_db": quantized.heads_gain_db,
         "positions": quantized.positions(),
         "outputs": [
             {"layer": head.layer, "tensor": head.tensor, "fix_point": head.fix_point} for head in quantized.heads
@@ -174,8 +183,10 @@ def _text(report: dict[str, Any]) -> str:
         f"  layer {output['layer']:>3}  {output['tensor']}  fix point {output['fix_point']}"
         for output in report["outputs"]
     )
+    gain = report["heads_gain_db"]
+    chosen = "" if gain is None else f"fix points by the outputs, which are {gain:.2f} dB nearer to float\n"
     return (
         f"{report['xmodel']}: int8 by {report['images']} images in {report['batches']} batches, "
-        f"bias correction {'on' if report['bias_correction'] else 'off'}, {report['seconds']} s\n"
+        f"bias correction {'on' if report['bias_correction'] else 'off'}, {report['seconds']} s\n{chosen}"
         f"input fix point {report['positions']['input']}, outputs:\n{outputs}"
     )

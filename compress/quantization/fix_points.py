@@ -37,6 +37,18 @@ def limit_shifts(plan: Plan, found: FixPoints) -> FixPoints:
     return fixed
 
 
+def within_limits(plan: Plan, node: Node, fixed: FixPoints) -> bool:
+    """Whether a convolution's fix points need none of these adjustments."""
+    at_input = fixed.outputs[plan.fix_point_owner[node.inputs[0]]]
+    cut = fixed.weights[node.index] + at_input - fixed.outputs[plan.fix_point_owner[node.index]]
+    shift = fixed.weights[node.index] + at_input - fixed.biases[node.index]
+    return 0 <= cut <= MAX_SHIFT and _lowest_bias_shift(cut) <= shift <= MAX_SHIFT
+
+
+def _lowest_bias_shift(cut: int) -> int:
+    return min(0, -(ACCUMULATOR_BITS - (INT8_BITS + cut)))
+
+
 def _limit_convolution(plan: Plan, node: Node, fixed: FixPoints) -> None:
     source, output = plan.fix_point_owner[node.inputs[0]], plan.fix_point_owner[node.index]
     at_input = fixed.outputs[source]
@@ -46,7 +58,7 @@ def _limit_convolution(plan: Plan, node: Node, fixed: FixPoints) -> None:
     elif cut > MAX_SHIFT:
         _move(fixed.weights, node.index, MAX_SHIFT - cut, f"layer {node.layer}: weight")
     shift = fixed.weights[node.index] + at_input - fixed.biases[node.index]
-    lowest = min(0, -(ACCUMULATOR_BITS - (INT8_BITS + cut)))
+    lowest = _lowest_bias_shift(cut)
     if shift < lowest:
         _move(fixed.biases, node.index, shift - lowest, f"layer {node.layer}: bias")
     elif shift > MAX_SHIFT:

@@ -64,8 +64,12 @@ class GridNetwork(nn.Module):
             output = inputs[0] if node.kind == "input" else pool_or_join(node, inputs)
         if not self._plan.has_fix_point(node):
             return output
-        fix_point = self._fix_points.outputs[node.index]
-        return _on_grid(output + 2.0**-fix_point * _UPWARDS, fix_point)
+        return activation_on_grid(output, self._fix_points.outputs[node.index])
+
+
+def activation_on_grid(values: Tensor, fix_point: int) -> Tensor:
+    """The DPU's rounding of an activation, halves up, but for what is less than 2^-14 of a step below a half."""
+    return _on_grid(values + 2.0**-fix_point * _UPWARDS, fix_point)
 
 
 def _on_grid(values: Tensor, fix_point: int) -> Tensor:

@@ -55,6 +55,8 @@ class QuantizedNetwork(nn.Module):
         history: fix points found at each calibration forward, by cfg layer (-1: the input).
         float_parameters: what the int8 parameters stand for, by index of the node, before any rounding or correction.
         heads: the outputs.
+        heads_gain_db: by how much choosing fix points by the outputs brought the heads nearer to the float network's;
+            None where every tensor has its own choice.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class QuantizedNetwork(nn.Module):
         self.name, self.plan, self.fix_points = name, plan, fix_points
         self.history = {layer: tuple(found) for layer, found in (history or {}).items()}
         self.float_parameters = parameters if float_parameters is None else float_parameters
+        self.heads_gain_db: float | None = None
         self.convolutions: dict[int, QuantizedConvolution] = {}
         for node in plan.convolutions:
             self._add_convolution(node, *parameters[node.index])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,13 +15,24 @@ from compress.darknet.network import DarknetNetwork
 from compress.quantization.calibration import Calibration
 from compress.quantization.equalization import FoldedParameters, equalize
 from compress.quantization.fix_points import limit_shifts
+from compress.quantization.output_search import choose_by_outputs
 from compress.quantization.plan import LEAKY_SLOPE, Plan, plan_of
+from compress.quantization.progress import share_bar
 from compress.quantization.quantized_network import QuantizedNetwork
+from compress.quantization.simulation import Parameters
 
 log = logging.getLogger(__name__)
 
 
-def quantize(network: DarknetNetwork, calibration: Iterable[Tensor], bias_correction: bool = True) -> QuantizedNetwork:
+CalibrationTarget = Literal["tensor", "outputs"]
+
+
+def quantize(
+    network: DarknetNetwork,
+    calibration: Iterable[Tensor],
+    bias_correction: bool = True,
+    calibration_target: CalibrationTarget = "tensor",
+) -> QuantizedNetwork:
     """The network in int8, by power-of-two fix points that are searched on the calibration batches.
 
     Any LeakyReLU slope becomes 26/256, the DPU's. The float network is not changed.
@@ -30,6 +42,9 @@ def quantize(network: DarknetNetwork, calibration: Iterable[Tensor], bias_correc
         calibration: batches (N, 3, H, W) float32, RGB / 255, taken in once, in order; each gives every activation
             one vote on its fix point. A handful of batches is enough, fewer than five is little.
         bias_correction: move the biases against the mean rounding error during calibration.
+        calibration_target: "tensor" gives every tensor the fix point of its own least squared error, as nndct does;
+            "outputs" starts there and goes on to those with which the heads are nearest to the float network's. It
+            keeps the batches in memory and takes minutes.
     Raises:
         InputError: no batch, a batch that is none of images for this network, numbers that are not finite, or a
             layer that the DPU does not have.
@@ -43,11 +58,14 @@ def quantize(network: DarknetNetwork, calibration: Iterable[Tensor], bias_correc
         )
     parameters = equalize(plan, float_parameters(plan, network))
     run = Calibration(plan, parameters, bias_correction)
-    batches = 0
+    taken, kept = 0, []
     for batch in calibration:
-        batches += 1
-        run.forward(_checked(batch, plan, f"calibration batch {batches}"))
-    if not batches:
+        taken += 1
+        images = _checked(batch, plan, f"calibration batch {taken}")
+        run.forward(images)
+        if calibration_target == "outputs":
+            kept.append(images)
+    if not taken:
         raise InputError("calibration: expected at least one batch of images, found none. Give some training images.")
     corrections = run.bias_corrections()
     used = {
@@ -55,7 +73,27 @@ def quantize(network: DarknetNetwork, calibration: Iterable[Tensor], bias_correc
         for index, (weight, bias) in parameters.items()
     }
     history = {plan.nodes[index].layer: found for index, found in run.history.items()}
-    return QuantizedNetwork(network.cfg.name, plan, limit_shifts(plan, run.fix_points()), used, history, parameters)
+    quantized = QuantizedNetwork(
+        network.cfg.name, plan, limit_shifts(plan, run.fix_points()), used, history, parameters
+    )
+    return quantized if calibration_target == "tensor" else _nearest_outputs(quantized, used, kept)
+
+
+def _nearest_outputs(quantized: QuantizedNetwork, parameters: Parameters, batches: list[Tensor]) -> QuantizedNetwork:
+    """The network with fix points chosen by its outputs."""
+    with share_bar("choosing fix points by the outputs") as progress:
+        choice = choose_by_outputs(quantized, parameters, batches, progress)
+    log.info("fix points chosen by the outputs: the heads are %.2f dB nearer to the float network's", choice.gain_db)
+    better = QuantizedNetwork(
+        quantized.name,
+        quantized.plan,
+        choice.fix_points,
+        parameters,
+        quantized.history,
+        quantized.float_parameters,
+    )
+    better.heads_gain_db = choice.gain_db
+    return better
 
 
 def _checked(batch: Tensor, plan: Plan, name: str) -> Tensor:

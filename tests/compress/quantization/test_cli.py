@@ -178,6 +178,7 @@ def test_bad_input_leaves_the_old_file(
         ["quantize", "config.yaml", "--cfg", "model.cfg"],
         ["quantize", "config.yaml", "--batch", "4"],
         ["quantize", "config.yaml", "--bias-correction", "off"],
+        ["quantize", "config.yaml", "--calibration-target", "outputs"],
         ["quantize", "--cfg", "a", "--weights", "b", "--calibration", "c", "--out", "d", "--fresh"],
         ["quantize", "--cfg", "a", "--weights", "b", "--calibration", "c", "--out", "d", "--batch", "0"],
         ["quantize", "--cfg", "a", "--weights", "b", "--calibration", "c", "--out", "no/such/folder/d"],
@@ -261,6 +262,18 @@ def test_report_beside_the_graph(model: dict[str, Path], capsys: pytest.CaptureF
     assert sorted(path.name for path in report.iterdir()) == ["report.json", "report.png"]
     assert json.loads((report / "report.json").read_text())["images"] == 5
     assert xmodel.load(model["out"]) == without
+
+
+def test_calibration_by_the_outputs(model: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """`--calibration-target outputs` is passed on and says by how much the heads came nearer."""
+    assert roadslim.main(arguments(model, "--calibration-target", "outputs", "--json")) == 0
+    report = json.loads(capsys.readouterr().out)
+    images = CalibrationImages(model["calibration"], (32, 32), 4)
+    expected = quantize(load_model(model["cfg"], model["weights"]), images, calibration_target="outputs")
+    assert (report["calibration_target"], report["heads_gain_db"]) == ("outputs", expected.heads_gain_db)
+    assert xmodel.load(model["out"]) == to_xmodel(expected, "road")
+    assert roadslim.main(arguments(model, "--calibration-target", "outputs")) == 0
+    assert f"{expected.heads_gain_db:.2f} dB nearer" in capsys.readouterr().out
 
 
 def test_report_and_config_do_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
