@@ -37,15 +37,15 @@ class IntegerGraph:
         self,
         name: str,
         kind: str,
-        shape: tuple[int, ...],
+        becomes: tuple[int, ...],
         fix_point: int,
         inputs: list[str] | dict[str, list[str]],
         **attributes: Any,
     ) -> str:
-        """Any operator; whole numbers become int32, tuples of floats float_vec, and so on."""
+        """Any operator and its tensor's shape; whole numbers become int32, tuples of floats float_vec, and so on."""
         read = inputs if isinstance(inputs, dict) else {"input": inputs}
         attrs = {key: _attr(value) for key, value in attributes.items()}
-        return self._inside(Op(name, kind, attrs, read, _tensor(name, shape, fix_point)))
+        return self._inside(Op(name, kind, attrs, read, _tensor(name, becomes, fix_point)))
 
     def graph(self) -> Graph:
         """The graph so far; what nothing reads is an output."""

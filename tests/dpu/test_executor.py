@@ -253,6 +253,28 @@ def test_compiled_weights_come_from_the_parameter_block(shared_data: Path) -> No
     assert np.array_equal(outputs[0]["quant_max_pooling2d_1_fix"], outputs[1]["quant_max_pooling2d_1_fix"])
 
 
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("zcu104_vai2.0_small_cnn", 0),
+        ("zcu104_vai2.0_small_cnn", 1),
+        ("zcu104_vai2.5_small_cnn", 0),
+        ("zcu104_vai2.5_small_cnn", 1),
+        pytest.param("zcu104_vai3.0_pointpillars", 0, marks=pytest.mark.slow),
+        ("zcu104_vai3.0_pointpillars", 1),
+    ],
+)
+def test_every_dpu_subgraph_of_the_real_files_runs(shared_data: Path, name: str, index: int) -> None:
+    """Both engines give equal integers in every tensor of the compiled models, and not all saturated ones."""
+    graph = xmodel.load(shared_data / "xmodels" / f"{name}.xmodel")
+    subgraph = graph.subgraphs("DPU")[index]
+    fast, slow = Executor(graph, subgraph, engine="onnxruntime"), Executor(graph, subgraph, engine="numpy")
+    inputs = random_input(fast)
+    expected, got = slow.run(inputs, "all"), fast.run(inputs, "all")
+    assert all(np.array_equal(got[tensor], array) for tensor, array in expected.items())
+    assert all(array.std() > 0 for array in expected.values())
+
+
 def test_what_is_not_one_dpu_subgraph_is_refused(shared_data: Path) -> None:
     """Models cut in two, for another family, or without DPU work are refused by name."""
     for name, message in (
