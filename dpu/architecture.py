@@ -107,7 +107,10 @@ _SIZES_BY_INDEX = {  # (pixels, input channels, output channels) of the lowest f
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """A decoded DPU fingerprint; the feature fields are None for families other than DPUCZDX8G."""
+    """A decoded DPU fingerprint; the feature fields are None for families other than DPUCZDX8G and for its ISA 0.
+
+    `expired`: Vitis AI 2.5 and later do not compile for it any more (ISA 0 of DPUCZDX8G).
+    """
 
     value: int
     family: str
@@ -118,6 +121,8 @@ class Fingerprint:
     conv_leaky: bool | None = None
     depthwise_leaky: bool | None = None
     save_argmax: bool | None = None
+
+    expired: bool = False
 
     @property
     def hexadecimal(self) -> str:
@@ -134,7 +139,7 @@ def decode_fingerprint(value: int) -> Fingerprint:
     shape = _SIZES_BY_INDEX.get(value & 0xF)
     size = f"B{2 * shape[0] * shape[1] * shape[2]}" if shape else None
     if isa == 0:  # the feature bits of ISA 0 are laid out differently and not public; the size nibble agrees
-        return Fingerprint(value, family, isa, size)
+        return Fingerprint(value, family, isa, size, expired=True)
     return Fingerprint(
         value,
         family,

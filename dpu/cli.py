@@ -30,6 +30,7 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
         return made
 
     show = action("show", "subgraphs, tensors, fix points, fingerprint, workload, operators", "model.xmodel --json")
+    show.add_argument("--layers", action="store_true", help="a table of the layers too (--json always has them)")
     show.set_defaults(run=_show)
 
     check = action("check", "will it run there; every reason why not", "model.xmodel --board zcu104")
@@ -68,35 +69,22 @@ def _fingerprint(text: str) -> int:
 def _show(args: argparse.Namespace) -> int:
     from dpu.json_output import print_json
     from dpu.summary import summarise
+    from dpu.summary_text import lines
     from dpu.xmodel import load
 
     document = summarise(load(args.file))
     if args.json:
         print_json(document)
         return 0
-    written = f"Vitis AI {document['vitis_ai']}" if document["vitis_ai"] else "no compiler"
-    print(f"{args.file}: {document['name']}, {document['kind']}, written by {written}")
-    print(
-        f"DPU: {document['dpu_name'] or document['family'] or 'none'}, fingerprint {document['fingerprint'] or 'any'}"
-    )
-    if document["lowered"]:
-        print("shown as the DPU would run it:")
-    elif document["not_lowered_because"]:
-        print(f"the software DPU does not run it: {document['not_lowered_because']}")
-    for subgraph in document["subgraphs"]:
-        work = f", {subgraph['workload'] / 1e9:.4g} GOP" if subgraph["workload"] else ""
-        print(f"\n{subgraph['device'] or 'no device'}: {subgraph['name']}{work}")
-        print("  operators: " + ", ".join(f"{count} {kind}" for kind, count in subgraph["ops"].items()))
-        for way in ("inputs", "outputs"):
-            for tensor in subgraph[way]:
-                position = "" if tensor["fix_point"] is None else f", fix point {tensor['fix_point']}"
-                print(f"  {way[:-1]:<6} {tensor['name']}: {tensor['dtype']} {tensor['shape']}{position}")
+    print(f"{args.file}:")
+    for line in lines(document, args.layers):
+        print(line)
     return 0
 
 
 def _check(args: argparse.Namespace) -> int:
     from dpu.architecture import board
-    from dpu.compatibility import check
+    from dpu.compatibility import check, verdict_lines
     from dpu.json_output import print_json
     from dpu.xmodel import load
 
@@ -104,15 +92,17 @@ def _check(args: argparse.Namespace) -> int:
     verdict = check(load(args.file), on, args.fingerprint)
     target = f"DPU 0x{args.fingerprint:x}" if on is None else on.name
     if args.json:
-        reasons = [vars(reason) for reason in verdict.reasons]
-        print_json({"target": target, "runs": verdict.runs, "images": list(verdict.images), "reasons": reasons})
-    elif verdict.runs:
-        images = f" with the image of Vitis AI {' or '.join(verdict.images)}" if verdict.images else ""
-        print(f"{args.file} runs on {target}{images}.")
+        document = {
+            "target": target,
+            "runs": verdict.runs,
+            "runs_on_board": verdict.runs_on_board,
+            "images": list(verdict.images),
+            "reasons": [vars(reason) for reason in verdict.reasons],
+        }
+        print_json(document)
     else:
-        print(f"{args.file} does not run on {target}:")
-        for reason in verdict.reasons:
-            print(f"  {reason.code}: {reason.message}\n    remedy: {reason.remedy}")
+        for line in verdict_lines(str(args.file), target, verdict):
+            print(line)
     return 0 if verdict.runs else 1
 
 

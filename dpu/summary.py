@@ -1,15 +1,19 @@
-"""What an .xmodel holds, as a plain document: who wrote it, for which DPU, its subgraphs and their tensors."""
+"""What an .xmodel holds, as a plain document: who wrote it, for which DPU, its subgraphs, tensors and layers."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 from dpu.architecture import decode_fingerprint
 from dpu.errors import DpuError
-from dpu.graph import Graph, Op, Subgraph, Tensor
+from dpu.graph import Graph, Op, Subgraph
+from dpu.layer_table import byte_count, constants, element_count, fix_point, layer_rows
 from dpu.lowering import is_quantised, lower
+
+_SHOWN_KINDS = ("bool", "int32", "uint32", "int64", "uint64", "float", "double", "string", "string_vec")
 
 
 def summarise(graph: Graph) -> dict[str, Any]:
@@ -25,20 +29,29 @@ def summarise(graph: Graph) -> dict[str, Any]:
         except DpuError as error:
             why_not = str(error)
     parts = shown.root.children if shown.root and shown.root.children else (_whole(shown),)
-    fingerprint = dpu_fingerprint(shown)
-    dpu_name = next((str(part.value("dpu_name")) for part in parts if part.value("dpu_name")), None)
-    family = decode_fingerprint(fingerprint).family if fingerprint else dpu_name and dpu_name.split("_")[0]
+    fingerprint = dpu_fingerprint(graph)
+    dpu_name = next((name for part in graph.subgraphs("DPU") if (name := part.typed("dpu_name", "string"))), None)
+    decoded = decode_fingerprint(fingerprint) if fingerprint else None
+    everything = constants(graph, _whole(graph))
     return {
         "name": graph.name,
         "kind": "quantised" if quantised else "compiled" if graph.subgraphs("DPU") else "other",
         "lowered": quantised and why_not is None,
         "not_lowered_because": why_not,
         "vitis_ai": vitis_ai_version(graph),
-        "family": family,
+        "libraries": libraries(graph),
+        "quantiser": "vai_q_pytorch" if quantised and _is_from_pytorch(graph) else None,
+        "origin": graph.value("origin") or ("pytorch" if _is_from_pytorch(graph) else None),
+        "family": decoded.family if decoded else dpu_name and dpu_name.split("_")[0],
         "dpu_name": dpu_name,
         "fingerprint": hexadecimal(fingerprint),
+        "features": asdict(decoded) if decoded else None,
+        "parameters": sum(element_count(op.output) for op in everything),
+        "parameter_bytes": sum(byte_count(op.output) for op in everything),
         "ops": dict(sorted(Counter(op.type for op in graph.ops).items())),
-        "subgraphs": [_subgraph(shown, part) for part in parts],
+        "op_definitions": len(graph.op_defs),
+        "attributes": _attributes(graph),
+        "subgraphs": [_subgraph(shown, part, index) for index, part in enumerate(parts)],
     }
 
 
@@ -52,10 +65,19 @@ def dpu_fingerprint(graph: Graph) -> int:
     return next((f for part in graph.subgraphs("DPU") if (f := int(part.typed("dpu_fingerprint", "uint64", 0)))), 0)
 
 
+def libraries(graph: Graph) -> dict[str, str]:
+    """The versions of AMD's libraries that wrote the file, by name: xcompiler, xir, target-factory."""
+    info = graph.typed("libs_info", "map_string_2_string", {})
+    found = [re.fullmatch(r"(?:.* : )?([\w-]+)\.(\d{1,4}\.\d{1,4}\.\d{1,4})", key) for key in sorted(info)]
+    return {match[1]: match[2] for match in found if match}
+
+
 def vitis_ai_version(graph: Graph) -> str | None:
-    """The Vitis AI release whose compiler wrote the file (`2.5`), from its libraries; None where no compiler did."""
-    libraries = graph.typed("libs_info", "map_string_2_string", {})
-    versions = [tuple(map(int, found)) for key in libraries for found in re.findall(r"\.(\d+)\.(\d+)\.(\d+)", key)]
+    """The Vitis AI release whose compiler wrote the file (`2.5`); None where no compiler did.
+
+    The newest of its libraries tells: Vitis AI 2.0 has xcompiler 1.4.0 with xir 2.0.0; later all bear one number.
+    """
+    versions = [tuple(map(int, version.split("."))) for version in libraries(graph).values()]
     if not versions:
         return None
     major, minor, patch = max(versions)
@@ -91,28 +113,59 @@ def _tensor_name(op: Op) -> str:
     return op.output.name
 
 
+def _is_from_pytorch(graph: Graph) -> bool:
+    """Only vai_q_pytorch (and `roadslim quantize`, in its form) gives convolutions a `bias_term`."""
+    convolutions = [op for op in graph.ops if op.type.removesuffix("-fix") == "conv2d"]
+    return bool(convolutions) and all("bias_term" in op.attrs for op in convolutions)
+
+
 def _whole(graph: Graph) -> Subgraph:
     name, attrs = (graph.root.name, graph.root.attrs) if graph.root else ("root", {})
     return Subgraph(name, tuple(op.name for op in graph.ops), attrs)
 
 
-def _subgraph(graph: Graph, subgraph: Subgraph) -> dict[str, Any]:
+def _attributes(graph: Graph) -> dict[str, Any]:
+    """The attributes of the graph and of its root that are short enough to show."""
+    attrs = {**(graph.root.attrs if graph.root else {}), **graph.attrs}
+    return {key: attr.value for key, attr in sorted(attrs.items()) if attr.kind in _SHOWN_KINDS}
+
+
+def _subgraph(graph: Graph, subgraph: Subgraph, index: int) -> dict[str, Any]:
     inside = set(subgraph.all_op_names())
     entering, leaving = boundary(graph, subgraph)
     entering = entering or [op for op in graph.ops if op.name in inside and op.type in ("data", "data-fix")]
     counts = Counter(op.type for op in graph.ops if op.name in inside)
+    held = [op.output for op in constants(graph, subgraph)]
     return {
+        "index": index,
         "name": subgraph.name,
         "device": subgraph.device or None,
         "fingerprint": hexadecimal(int(subgraph.typed("dpu_fingerprint", "uint64", 0))),
+        "dpu_arch": subgraph.typed("dpu_name", "string"),
         "workload": subgraph.typed("workload", "uint64"),
+        "workload_on_arch": subgraph.typed("workload_on_arch", "uint64"),
         "ops": dict(sorted(counts.items())),
+        "parameters": sum(map(element_count, held)),
+        "parameter_bytes": sum(map(byte_count, held)),
+        "code_bytes": len(subgraph.typed("mc_code", "bytes", b"")),
         "inputs": [_tensor(op) for op in entering],
         "outputs": [_tensor(op) for op in leaving],
+        "registers": _registers(subgraph),
+        "layers": layer_rows(graph, subgraph),
     }
 
 
 def _tensor(op: Op) -> dict[str, Any]:
-    tensor: Tensor = op.output
-    fix_point = tensor.value("fix_point", op.value("fix_point") if op.type == "fix" else None)
-    return {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype, "fix_point": fix_point}
+    tensor = op.output
+    return {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype, "fix_point": fix_point(op)}
+
+
+def _registers(subgraph: Subgraph) -> list[dict[str, Any]]:
+    """The DPU's address registers (`reg info` of AMD's tool): what each points to, and the bytes behind it."""
+    kinds = subgraph.typed("reg_id_to_context_type_v2", "map_string_2_string", {})
+    plain = subgraph.typed("reg_id_to_context_type", "map_string_2_string", {})
+    sizes = subgraph.typed("reg_id_to_size", "map_string_2_int32", {})
+    return [
+        {"id": key, "context_type": kinds.get(key, plain.get(key)), "bytes": sizes.get(key)}
+        for key in sorted({*kinds, *plain, *sizes})
+    ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,11 +32,19 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def compiled_for(model: Path, fingerprint: int) -> Path:
+def compiled_for(model: Path, fingerprint: int, changed: Mapping[str, Attr] = MappingProxyType({})) -> Path:
     graph = lower(xmodel.load(model))
     assert graph.root is not None
     user, dpu = graph.root.children
-    attrs = {**dpu.attrs, "dpu_fingerprint": Attr("uint64", fingerprint)}
+    attrs = {
+        **dpu.attrs,
+        "dpu_fingerprint": Attr("uint64", fingerprint),
+        "mc_code": Attr("bytes", b"code"),
+        "reg_id_to_context_type": Attr("map_string_2_string", {"REG_0": "CONST", "REG_2": "DATA"}),
+        "reg_id_to_size": Attr("map_string_2_int32", {"REG_0": 4, "REG_2": 192}),
+        "reg_id_to_parameter_value": Attr("map_string_2_bytes", {"REG_0": b"four"}),
+        **changed,
+    }
     graph.root = Subgraph("root", (), {}, (user, Subgraph(dpu.name, (), attrs, dpu.children)))
     path = model.with_name(f"{fingerprint:x}.xmodel")
     xmodel.save(graph, path)
@@ -58,7 +68,7 @@ def answer(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) ->
             ["USER", "USER", "DPU", "CPU", "DPU", "CPU", "CPU", "CPU"],
         ),
         ("vck190_vai1.4.1_densebox", "1.4.1", "DPUCVDX8G", "0x601001036088111", ["USER", "DPU", "CPU", "CPU"]),
-        ("quantised_only_voxelnet_int", None, None, None, [None]),
+        ("quantised_only_voxelnet_int", None, None, None, ["USER", "USER", "DPU", "CPU", "DPU"]),
         ("not_a_dpu_graph_lstm", None, None, None, [None]),
     ],
 )
@@ -89,12 +99,90 @@ def test_show_tells_tensors_of_a_compiled_subgraph(shared_data: Path, capsys: py
     assert part["workload"] == 28880256 and part["fingerprint"] == "0x101000016010407"
 
 
+@pytest.mark.parametrize(
+    ("name", "libraries", "made_with", "quantiser", "parameters"),
+    [
+        ("zcu104_vai2.0_small_cnn", {"xcompiler": "1.4.0", "xir": "2.0.0"}, "tensorflow2", None, 105_898),
+        ("zcu104_vai3.0_pointpillars", {"xcompiler": "3.0.0", "xir": "3.0.0"}, "pytorch", None, 395_016),
+        ("quantised_only_voxelnet_int", {}, "pytorch", "vai_q_pytorch", 395_016),
+        ("vck190_vai1.4.1_densebox", {"xcompiler": "1.4.1", "xir": "1.4.1"}, "caffe", None, 523_168),
+        ("not_a_dpu_graph_lstm", {}, None, None, 0),
+    ],
+)
+def test_show_tells_who_wrote_a_file(
+    shared_data: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    libraries: dict[str, str],
+    made_with: str | None,
+    quantiser: str | None,
+    parameters: int,
+) -> None:
+    """AMD's libraries by version, the framework, the quantiser, and how many parameters there are."""
+    document = answer(capsys, "show", shared_data / "xmodels" / f"{name}.xmodel")
+    assert libraries.items() <= document["libraries"].items() and bool(libraries) == bool(document["libraries"])
+    assert (document["origin"], document["quantiser"]) == (made_with, quantiser)
+    assert document["parameters"] == parameters
+
+
+def test_show_tells_layers_and_registers(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What AMD's tool tells of a DPU subgraph, a row for each layer, and the features of the DPU."""
+    document = answer(capsys, "show", shared_data / "xmodels" / "zcu104_vai2.5_small_cnn.xmodel")
+    part = document["subgraphs"][1]
+    assert (part["index"], part["dpu_arch"]) == (1, "DPUCZDX8G_ISA1_B4096")
+    assert part["registers"] == [
+        {"id": "REG_0", "context_type": "CONST", "bytes": 103072},
+        {"id": "REG_1", "context_type": "WORKSPACE", "bytes": 17536},
+        {"id": "REG_2", "context_type": "INTERFACE", "bytes": 784},
+        {"id": "REG_3", "context_type": "INTERFACE", "bytes": 256},
+    ]
+    assert part["parameter_bytes"] == 103072 == sum(layer["weight_bytes"] for layer in part["layers"])
+    assert part["layers"][1] == {
+        "name": "quant_conv2d_1",
+        "type": "conv2d-fix",
+        "kernel_hw": [7, 7],
+        "stride_hw": [1, 1],
+        "activation": None,
+        "input_shape": [1, 22, 22, 32],
+        "output_shape": [1, 16, 16, 32],
+        "parameters": 32 * 7 * 7 * 32 + 32,
+        "weight_bytes": 32 * 7 * 7 * 32 + 32,
+        "fix_points": {"input": 5, "weights": 12, "bias": 8, "output": 4},
+        "workload": 25698304,
+    }
+    assert sum(layer["workload"] for layer in part["layers"]) == part["workload"]
+    features = document["features"]
+    assert (features["size"], features["isa"], features["feature_groups"]) == ("B4096", 1, 2)
+    assert (features["conv_leaky"], features["depthwise_leaky"], features["save_argmax"]) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("zcu104_vai2.0_small_cnn", "ISA 0 (expired since Vitis AI 2.5), B4096"),
+        ("zcu104_vai2.5_small_cnn", "written by Vitis AI 2.5"),
+        ("zcu104_vai3.0_pointpillars", "no leaky ReLU after depthwise, argmax"),
+        ("quantised_only_voxelnet_int", "Shown as the software DPU runs it:"),
+        ("vck190_vai1.4.1_densebox", "0x601001036088111 = DPUCVDX8G, ISA 1"),
+        ("not_a_dpu_graph_lstm", "U25"),
+    ],
+)
+def test_show_fits_a_terminal(shared_data: Path, capsys: pytest.CaptureFixture[str], name: str, expected: str) -> None:
+    """The text of every real file, layers included, is at most 100 columns wide."""
+    assert roadslim.main(["xmodel", "show", str(shared_data / "xmodels" / f"{name}.xmodel"), "--layers"]) == 0
+    first, *text = capsys.readouterr().out.splitlines()
+    assert name in first and max(map(len, text)) <= 100
+    assert expected in " ".join(" ".join(text).split())
+
+
 def test_show_prints_for_people(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without --json the same in words; a quantised file is shown as the DPU would run it."""
-    assert roadslim.main(["xmodel", "show", str(model)]) == 0
+    assert roadslim.main(["xmodel", "show", str(model), "--layers"]) == 0
     out = capsys.readouterr().out
-    assert "tiny, quantised" in out and "shown as the DPU would run it" in out
-    assert "x_fix: xint8 [1, 8, 8, 3], fix point 6" in out and "head_fix: xint8 [1, 8, 8, 18], fix point 3" in out
+    assert "tiny, quantised, written by vai_q_pytorch" in out and "Shown as the software DPU runs it" in out
+    words = [line.split() for line in out.splitlines()]
+    assert ["input", "x_fix", "[1,", "8,", "8,", "3]", "xint8", "6"] in words
+    assert ["c1", "conv2d+leaky", "3/1", "8x8x3", "8x8x8", "224", "6/8/7/4", "28.2k"] in words
 
 
 def test_check_says_why_not(shared_data: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,12 +195,30 @@ def test_check_says_why_not(shared_data: Path, model: Path, capsys: pytest.Captu
     )
     assert [r["code"] for r in cut["reasons"]].count("fingerprint") == 2
     assert {"several_dpu_subgraphs", "cpu_operator"} < {r["code"] for r in cut["reasons"]}
-    remedies = " ".join(r["remedy"] for r in cut["reasons"])
-    assert "with vai_c_xir for DPU 0x101000056010407, as in docs/limits.md" in remedies
+    assert "roadslim compile BUNDLE --fingerprint 0x101000056010407" in [r["remedy"] for r in cut["reasons"]]
+    assert any(  # the words of AMD's runtime
+        "model_fingerprint 0x101000016010407 is un-matched with actual dpu_fingerprint 0x101000056010407"
+        in r["message"]
+        for r in cut["reasons"]
+    )
     raw = answer(capsys, "check", model, code=1)
     assert [r["code"] for r in raw["reasons"]] == ["not_compiled"] and raw["runs"] is False
+    assert raw["reasons"][0]["remedy"] == "roadslim compile BUNDLE --board zcu104"
     nothing = answer(capsys, "check", folder / "not_a_dpu_graph_lstm.xmodel", code=1)
     assert [r["code"] for r in nothing["reasons"]] == ["no_dpu_subgraph"]
+
+
+@pytest.mark.parametrize("name", ["zcu104_vai2.0_small_cnn", "zcu104_vai2.5_small_cnn", "zcu104_vai3.0_pointpillars"])
+def test_check_tells_the_board_from_the_application(
+    shared_data: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """A model in several parts runs on the board, but not in the board application; no limit is exceeded."""
+    document = answer(capsys, "check", shared_data / "xmodels" / f"{name}.xmodel", code=1)
+    assert (document["runs"], document["runs_on_board"]) == (False, True)
+    assert {r["code"] for r in document["reasons"]} == {"several_dpu_subgraphs", "cpu_operator"}
+    assert {r["hinders"] for r in document["reasons"]} == {"application"}
+    assert roadslim.main(["xmodel", "check", str(shared_data / "xmodels" / f"{name}.xmodel")]) == 1
+    assert "does not run in the board application on zcu104" in capsys.readouterr().out
 
 
 def test_check_passes_what_fits(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,9 +228,45 @@ def test_check_passes_what_fits(model: Path, capsys: pytest.CaptureFixture[str])
     assert answer(capsys, "check", path, "--fingerprint", "0x101000016010407")["runs"] is True
     wrong = answer(capsys, "check", path, "--fingerprint", "0x101000056010407", code=1)
     assert "0x101000016010407" in wrong["reasons"][0]["message"]
-    assert check(lower(xmodel.load(model)), None, 0x101000056010407).runs  # fingerprint 0 fits every DPU
+    any_dpu = xmodel.load(compiled_for(model, 0))
+    assert check(any_dpu, None, 0x101000056010407).runs  # fingerprint 0 fits every DPU
     assert roadslim.main(["xmodel", "check", str(path)]) == 0
     assert "runs on zcu104 with the image of Vitis AI 2.5" in capsys.readouterr().out
+
+
+def test_check_finds_every_reason_at_once(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A smaller DPU without leaky ReLU, and a file without instructions: all of it in one answer."""
+    path = compiled_for(model, 0x101000056010407, {"mc_code": Attr("bytes", b"")})
+    reasons = answer(capsys, "check", path, "--fingerprint", "0x101000006010203", code=1)["reasons"]
+    assert [r["code"] for r in reasons] == ["fingerprint", "dpu_size", "operator_limit", "incomplete_subgraph"]
+    assert "a B1152" in reasons[1]["message"] and "LEAKYRELU" in reasons[2]["message"]
+    assert "mc_code" in reasons[3]["message"]
+
+
+def test_check_says_that_isa_0_is_expired(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For a DPU of ISA 0 the remedy names the compiler that still knows it."""
+    reasons = answer(capsys, "check", model, "--fingerprint", "0x1000020f6014407", code=1)["reasons"]
+    assert "compile with 2.0" in reasons[0]["remedy"]
+    old = answer(capsys, "check", compiled_for(model, 0x1000020F6014407), "--fingerprint", "0x101000056010407", code=1)
+    assert "expired since Vitis AI 2.5" in old["reasons"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "named"),
+    [
+        ("mc_code", Attr("bytes", b""), "mc_code"),
+        ("reg_id_to_context_type", Attr("map_string_2_string", {}), "reg_id_to_context_type"),
+        ("reg_id_to_size", Attr("map_string_2_int32", {"REG_0": 4}), "reg_id_to_size"),
+        ("reg_id_to_parameter_value", Attr("map_string_2_bytes", {}), "reg_id_to_parameter_value of REG_0"),
+    ],
+)
+def test_check_misses_what_the_runner_needs(
+    model: Path, capsys: pytest.CaptureFixture[str], attribute: str, value: Attr, named: str
+) -> None:
+    """A compiled subgraph without an attribute that AMD's runner reads is told before the board aborts."""
+    path = compiled_for(model, 0x101000056010407, {attribute: value})
+    reasons = answer(capsys, "check", path, code=1)["reasons"]
+    assert [r["code"] for r in reasons] == ["incomplete_subgraph"] and named in reasons[0]["message"]
 
 
 @pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
