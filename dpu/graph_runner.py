@@ -197,9 +197,9 @@ def held(tensor: Tensor) -> HeldTensor:
 
 
 def _check_kind(graph: Graph) -> None:
-    """Refuse what has no DPU subgraph, or one for another family."""
+    """Refuse what no compiler has placed, and what was compiled for another family."""
     parts = graph.subgraphs("DPU")
-    if not parts:
+    if not parts and not graph.subgraphs("CPU"):
         fixed = any(op.type == "fix" or op.type.endswith("-fix") for op in graph.ops)
         found = "a model without a DPU subgraph" if fixed else "a float model"
         raise UnsupportedModelError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,9 +94,16 @@ def _dpu_session(subgraph: xir.Subgraph) -> Session:
 def _cpu_session(subgraph: xir.Subgraph) -> Session:
     from dpu.graph_runner import GraphRunner
 
-    runner = GraphRunner(_alone(*subgraph.as_written()))
+    runner = GraphRunner(_alone(*subgraph.as_written()), ops_folder=_custom_operators())
     inputs, outputs = (_by_name(t) for t in (subgraph.get_input_tensors(), subgraph.get_output_tensors()))
     return Session(inputs, outputs, runner.run, converts=False)
+
+
+def _custom_operators() -> Path | None:
+    """The folder of the package `vart_op_imp` on the Python path, where the real CPU runner, too, looks for TYPE.py."""
+    found = importlib.util.find_spec("vart_op_imp")
+    folders = found.submodule_search_locations if found is not None else None
+    return Path(next(iter(folders))) if folders else None
 
 
 def _alone(graph: Graph, part: Subgraph) -> Graph:
