@@ -156,6 +156,8 @@ def _attr_of(message: Any) -> Attr:
         return Attr(NO_VALUE, None)
     kind, value = field.removesuffix("_value"), getattr(message, field)
     if kind.startswith("map_"):
+        if kind == "map_string_2_bytes":
+            return Attr(kind, {e.key: e.value.value for e in value.value})
         of_vectors = kind.endswith("_vec")
         return Attr(kind, {e.key: tuple(e.value.value) if of_vectors else e.value for e in value.value})
     if kind == "bytes_vec":
@@ -223,6 +225,8 @@ def _set_value(message: Any, kind: str, value: Any) -> None:
             if kind.endswith("_vec"):
                 entry.value.SetInParent()
                 entry.value.value.extend(item)
+            elif kind == "map_string_2_bytes":
+                entry.value.value = item
             else:
                 entry.value = item
     else:
