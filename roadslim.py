@@ -36,6 +36,7 @@ SUBCOMMANDS = {
     "evaluate": ("bench.cli", "mAP50, mAP50-95, F1 of a model on a dataset"),
     "xmodel": ("dpu.cli", "show, check and run .xmodel files"),
     "predict": ("bench.cli", "predicted DPU time of a network"),
+    "compile": ("deploy.compile_cli", "AMD's compiler in its container, for one DPU"),
     "live": ("deploy.cli", "the board application here, on the software DPU"),
     "deploy": ("deploy.cli", "put a bundle on a board and start it"),
     "bench": ("bench.cli", "measure detectors, summary table and report"),

@@ -8,6 +8,8 @@ DeployError              exit 1   (a RoadslimError)
 ├── LockedError                   somebody else is deploying to this board
 ├── BoardCommandError             a command on the board failed
 ├── UploadError                   a file did not arrive, or not as it was sent
+├── ContainerError                no container engine, no image, or no room for the job
+├── CompileError                  a step in the container failed, or the compiled model is not what was asked for
 ├── NotHealthyError               the application did not come up
 └── RolledBackError      exit 3   it did not come up, and the release before it serves again
 """
@@ -47,6 +49,14 @@ class BoardCommandError(DeployError):
 
 class UploadError(DeployError):
     """A file did not arrive, or not as it was sent."""
+
+
+class ContainerError(DeployError):
+    """No container engine, no image, or no room for the job."""
+
+
+class CompileError(DeployError):
+    """A step in the container failed, or the compiled model is not what was asked for."""
 
 
 class NotHealthyError(DeployError):

@@ -54,15 +54,35 @@ def main(argv: list[str]) -> int:
 
 def _compiled(quantised: Graph, fingerprint: int) -> Graph:
     """The lowered graph with the fingerprint; cut in two DPU subgraphs for that fault."""
-    graph = lower(quantised)
+    graph, parameters = _with_register(lower(quantised))
     assert graph.root is not None
+    attrs = {
+        "dpu_fingerprint": Attr("uint64", fingerprint),
+        "mc_code": Attr("bytes", b"no machine code: written by a stand-in"),
+        "reg_id_to_context_type": Attr("map_string_2_string", {"REG_0": "CONST", "REG_1": "DATA", "REG_2": "DATA"}),
+        "reg_id_to_size": Attr("map_string_2_int32", {"REG_0": len(parameters), "REG_1": 1 << 20, "REG_2": 1 << 20}),
+        "reg_id_to_parameter_value": Attr("map_string_2_bytes", {"REG_0": parameters}),
+    }
     parts: list[Subgraph] = []
     for part in graph.root.children:
         if part.device == "DPU":
-            part = replace(part, attrs={**part.attrs, "dpu_fingerprint": Attr("uint64", fingerprint)})
+            part = replace(part, attrs={**part.attrs, **attrs})
             if fault() == "two_subgraphs":
                 half = len(part.children) // 2
                 parts.append(replace(part, name=f"{part.name}_0", children=part.children[:half]))
                 part = replace(part, name=f"{part.name}_1", children=part.children[half:])
         parts.append(part)
-    return Graph(graph.name, graph.ops, replace(graph.root, children=tuple(parts)), graph.attrs, graph.op_defs)
+    return replace(graph, root=replace(graph.root, children=tuple(parts)))
+
+
+def _with_register(graph: Graph) -> tuple[Graph, bytes]:
+    """The graph with its constants moved into one block of bytes, at the `ddr_addr` of their tensors."""
+    ops, block = [], b""
+    for op in graph.ops:
+        if op.type == "const-fix":
+            place = {"reg_id": Attr("int32", 0), "ddr_addr": Attr("int32", len(block))}
+            block += op.typed("data", "bytes")
+            tensor = replace(op.output, attrs={**op.output.attrs, **place})
+            op = replace(op, attrs={**op.attrs, "data": Attr("bytes", b"")}, output=tensor)
+        ops.append(op)
+    return replace(graph, ops=ops), block

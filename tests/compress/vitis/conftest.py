@@ -10,59 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.darknet.cfg import parse_cfg
 from compress.darknet.model_files import save_model
 from compress.darknet.network import DarknetNetwork
-from compress.darknet.testing import randomise
+from compress.darknet.testing import random_cfg, randomise
 from compress.vitis.testing import container_environment
 
-CFG = """
-[net]
-height=32
-width=32
-channels=3
-leaky_slope=0.1015625
-[convolutional]
-batch_normalize=1
-filters=8
-size=3
-stride=2
-pad=1
-activation=leaky
-[convolutional]
-batch_normalize=1
-filters=16
-size=3
-stride=2
-pad=1
-activation=leaky
-[convolutional]
-filters=14
-activation=linear
-[yolo]
-anchors=4,5, 10,8
-num=2
-classes=2
-[route]
-layers=-3
-[maxpool]
-size=2
-stride=2
-[convolutional]
-filters=14
-activation=linear
-[yolo]
-anchors=8,10, 20,30
-num=2
-classes=2
-"""
 Step = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
 def network() -> DarknetNetwork:
     """A network of two heads with random weights."""
-    return randomise(DarknetNetwork(parse_cfg(CFG, "tiny.cfg")), seed=3)
+    return randomise(DarknetNetwork(random_cfg(34, 6, (32, 32), slope=26 / 256)), seed=3)
 
 
 @pytest.fixture

@@ -1,0 +1,156 @@
+"""From a quantised bundle to a compiled one, by AMD's compiler in its container."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from board_app.core.bundle import Bundle, load_bundle, write_bundle
+from board_app.core.detector_json import DetectorSpec, spec_fields_of
+from deploy.compile_job import (
+    CompileOptions,
+    calibration_images,
+    check_request,
+    float_network,
+    job_folder,
+    noise_images,
+)
+from deploy.compiled_model import Comparison, compare, compiled_graph, compiled_spec, head_values
+from deploy.container import check_room
+from deploy.steps import Step, Steps
+from dpu import xmodel
+from dpu.errors import DpuError
+from dpu.graph import Graph
+from dpu.summary import vitis_ai_version
+from roadslim import roadslim_version
+
+_SPARE_BYTES = 200 * 2**20  # for the compiler's own files and the log
+
+
+@dataclass
+class CompileReport:
+    """How a compilation went; the fields of `compile --json`.
+
+    Attributes:
+        compiled_and_quantised: the compiled model and the quantised one that it was made from, in the software DPU;
+            None where the software DPU does not run the compiled one.
+        vitis_and_roadslim: AMD's quantisation and the bundle's own, on the calibration images.
+    """
+
+    fingerprint: str
+    image: str
+    quantizer: str
+    bundle: str
+    log: str
+    model_sha256: str = ""
+    compiled_and_quantised: Comparison | None = None
+    vitis_and_roadslim: Comparison | None = None
+    steps: list[Step] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"schema_version": 1, "roadslim_version": roadslim_version(), **asdict(self)}
+
+
+def compile_bundle(path: Path, options: CompileOptions, steps: Steps) -> CompileReport:
+    """Compile a bundle's model for one DPU and write the compiled bundle, whole or not at all.
+
+    Raises:
+        RoadslimError: with what was expected, found, and to do; the container's log is then beside `options.out`.
+    """
+    dpu = f"0x{options.fingerprint:x}"
+    report = CompileReport(dpu, options.image, options.quantizer, str(options.out), str(options.log), steps=steps.done)
+    with steps.step("check") as step:
+        bundle = load_bundle(path)
+        check_request(bundle, options)
+        images = None
+        if options.quantizer == "vitis":
+            float_network(bundle, options)
+            images = calibration_images(options.calibration, bundle.spec.input_hw)
+        options.engine.check(options.image)
+        size = bundle.model_path.stat().st_size + (0 if images is None else images.nbytes)
+        check_room(options.out.absolute().parent, 6 * size + _SPARE_BYTES)
+        step.message = f"{bundle.path.name} for DPU {dpu}, {options.image} in {options.engine.name}"
+    options.log.unlink(missing_ok=True)
+    with job_folder(bundle, options, images) as job:
+        for (name, _), command in zip(options.steps(), options.commands(), strict=True):
+            _run_step(name, command, options, steps)
+        with steps.step("verify") as step:
+            compiled = compiled_graph(job / "output" / "compiled.xmodel", options.fingerprint)
+            spec = compiled_spec(compiled, bundle.spec)
+            _compare(report, bundle, compiled, spec, job, images)
+            step.message = _compared(report)
+        with steps.step("bundle") as step:
+            content = (job / "output" / "compiled.xmodel").read_bytes()
+            fields = spec_fields_of(_described(bundle, spec, compiled, report))
+            written = write_bundle(options.out, fields, content, bundle.labels)
+            report.model_sha256 = written.model_sha256
+            step.message = str(options.out)
+    return report
+
+
+def _run_step(name: str, command: list[str], options: CompileOptions, steps: Steps) -> None:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[line]}"),
+    )
+    with steps.step(name, spinner=False) as step:
+        terminal = steps.terminal
+        with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
+            task = progress.add_task(name, total=None, line="")
+            options.engine.run(
+                command, options.container, options.log, lambda line: progress.update(task, line=line[:80])
+            )
+        step.message = f"log in {options.log}"
+
+
+def _compare(
+    report: CompileReport,
+    bundle: Bundle,
+    compiled: Graph,
+    spec: DetectorSpec,
+    job: Path,
+    images_rgb: np.ndarray | None,
+) -> None:
+    """Fill the report's comparisons."""
+    shown = noise_images(spec.input_hw) if images_rgb is None else images_rgb
+    ours = head_values(xmodel.load(bundle.model_path), bundle.spec, shown)
+    quantised = ours
+    if images_rgb is not None:
+        with np.load(job / "output" / "heads.npz") as heads:
+            quantised = [heads[f"head{index}"] for index in range(len(heads.files))]
+        report.vitis_and_roadslim = compare(ours, quantised)
+    try:
+        report.compiled_and_quantised = compare(head_values(compiled, spec, shown), quantised)
+    except DpuError:
+        report.compiled_and_quantised = None
+
+
+def _compared(report: CompileReport) -> str:
+    same = report.compiled_and_quantised
+    text = f"compiled and quantised: {same or 'not compared, the software DPU does not run the compiled model'}"
+    if report.vitis_and_roadslim:
+        text = f"AMD's quantiser and ours: {report.vitis_and_roadslim}; {text}"
+    return text
+
+
+def _described(bundle: Bundle, spec: DetectorSpec, compiled: Graph, report: CompileReport) -> DetectorSpec:
+    """The new bundle's spec: int8 accuracy goes along only where the compiled model gives the very same numbers."""
+    same = report.compiled_and_quantised
+    kept = report.quantizer == "roadslim" and same is not None and same.equal_share == 1
+    accuracy = {key: value for key, value in spec.accuracy.items() if kept or not key.startswith("map50_int8")}
+    origin = {
+        **spec.origin,
+        "quantised_model_sha256": bundle.model_sha256,
+        "quantizer": report.quantizer,
+        "dpu_fingerprint": report.fingerprint,
+        "vitis_ai": vitis_ai_version(compiled),
+        "image": report.image,
+    }
+    return replace(spec, roadslim_version=roadslim_version(), origin=origin, accuracy=accuracy)

@@ -1,0 +1,137 @@
+"""`roadslim compile`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from board_app.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from deploy.compile_job import CompileOptions
+
+ENGINES = ("docker", "podman")
+BOARD, BOARD_IMAGE = "zcu104", "3.0"
+
+
+def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `roadslim compile`."""
+    parser.description = (
+        "Compile a bundle for one DPU with AMD's compiler, in the container that Dockerfile.vitis makes.\n"
+        "The bundle's own quantised model is compiled as it is, since its accuracy is the one that was measured;\n"
+        "--quantizer vitis lets AMD's quantiser calibrate the float network instead, and compares it with ours.\n"
+        "Nothing is downloaded or built here. This was tested with stand-ins for AMD's tools, never in their container."
+    )
+    parser.epilog = (
+        "example:\n  roadslim compile runs/demo/bundle/demo.bundle --board zcu104 --out demo-zcu104.bundle\n"
+        "  roadslim compile runs/demo/bundle/demo.bundle --fingerprint 0x101000016010407 --print"
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a quantised .bundle folder")
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument("--board", metavar="NAME", help=f"a board with AMD's image on its card ({BOARD})")
+    target.add_argument(
+        "--fingerprint", type=_fingerprint, metavar="0x...", help="exactly this DPU, as `xdputil query` prints it"
+    )
+    parser.add_argument(
+        "--board-image", metavar="VERSION", help=f"Vitis AI version of the image on the board's card ({BOARD_IMAGE})"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the compiled bundle (NAME-BOARD.bundle, here)")
+    parser.add_argument("--engine", choices=ENGINES, help="what runs the container (docker, else podman)")
+    parser.add_argument("--image", metavar="TAG", help="the image from Dockerfile.vitis (roadslim-vitis:3.5)")
+    parser.add_argument(
+        "--quantizer", choices=("roadslim", "vitis"), default="roadslim",
+        help="whose quantised model is compiled (default: %(default)s, the bundle's own)",
+    )  # fmt: skip
+    vitis = parser.add_argument_group("with --quantizer vitis")
+    vitis.add_argument("--cfg", type=Path, help="Darknet cfg of the float network (that of the bundle's run)")
+    vitis.add_argument("--weights", type=Path, help="its Darknet weights")
+    vitis.add_argument("--calibration", type=Path, metavar="FOLDER", help="images to choose the fix points on")
+    vitis.add_argument("--batch", type=int, default=4, metavar="N", help="images a calibration forward (%(default)s)")
+    vitis.add_argument("--bias-correction", choices=("on", "off"), default="on", help="of AMD's quantiser (on)")
+    parser.add_argument("--print", action="store_true", help="show the exact commands, run none; needs no engine")
+    parser.add_argument("--json", action="store_true", help="the report as JSON on stdout; the steps go to stderr")
+    parser.set_defaults(run=run)
+
+
+def _fingerprint(text: str) -> int:
+    try:
+        value = int(text, 16)
+    except ValueError:
+        value = 0
+    if not 0 < value < 2**64:
+        raise argparse.ArgumentTypeError(f"expected a fingerprint such as 0x101000056010407, found {text!r}")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compile, or print how; the exit code is 0 or that of the error which is raised."""
+    from rich.console import Console
+
+    from deploy.compilation import compile_bundle
+    from deploy.steps import Steps
+
+    options = _options(args)
+    if args.print:
+        print(_script(args.bundle, options))
+        return 0
+    terminal = Console(stderr=True, highlight=False)
+    steps = Steps(terminal if args.json else Console(highlight=False), terminal)
+    report = compile_bundle(args.bundle, options, steps)
+    if args.json:
+        print(json.dumps(report.document()), flush=True)
+    return 0
+
+
+def _options(args: argparse.Namespace) -> CompileOptions:
+    from deploy.compile_job import CompileOptions
+    from deploy.container import IMAGE, chosen_engine
+    from dpu.architecture import board
+
+    if args.batch < 1:
+        raise UsageError(f"--batch: expected 1 or more, found {args.batch}. The usual is 4.")
+    if args.fingerprint is not None and args.board_image is not None:
+        raise UsageError(
+            "--board-image: expected with --board, found with --fingerprint, which says all. Leave it out."
+        )
+    fingerprint, target = args.fingerprint, f"0x{args.fingerprint or 0:x}"
+    if fingerprint is None:
+        on, version = board(args.board or BOARD), args.board_image or BOARD_IMAGE
+        if version not in on.fingerprints:
+            known = ", ".join(on.fingerprints)
+            raise UsageError(f"--board-image: expected one of {known}, found {version}. Name that of the board's card.")
+        fingerprint, target = on.fingerprints[version], on.name
+    return CompileOptions(
+        fingerprint=fingerprint,
+        out=args.out or Path(f"{args.bundle.absolute().stem}-{target}.bundle"),
+        engine=chosen_engine(args.engine),
+        image=args.image or IMAGE,
+        quantizer=args.quantizer,
+        cfg=args.cfg,
+        weights=args.weights,
+        calibration=args.calibration,
+        batch=args.batch,
+        bias_correction=args.bias_correction == "on",
+    )
+
+
+def _script(bundle: Path, options: CompileOptions) -> str:
+    """The commands as a shell would take them; what only this program can do is a comment."""
+    import shlex
+
+    job = options.job
+    lines = [
+        "# once: the image",
+        shlex.join(options.engine.build_command(options.image)),
+        "# the job",
+        shlex.join(["mkdir", "-p", str(job / "input"), str(job / "output")]),
+    ]
+    if options.quantizer == "roadslim":
+        model = bundle.absolute() / "model.xmodel"
+        lines.append(shlex.join(["cp", str(model), str(job / "input" / "quantised.xmodel")]))
+    else:
+        lines.append(f"# {job}/input: model.cfg, model.weights, images.npy (uint8 N x 3 x H x W, RGB, letterboxed)")
+    lines += map(shlex.join, options.commands())
+    lines.append(f"# the compiled model is then {job}/output/compiled.xmodel; without --print it becomes {options.out}")
+    return "\n".join(lines)
