@@ -44,7 +44,7 @@ def _dpu_subgraph(graph: Any, bundle: Bundle) -> Any:
     found = [s for s in children if s.has_attr("device") and s.get_attr("device").upper() == "DPU"]
     if len(found) != 1:
         advice = (
-            "The model is quantised, not compiled. Compile it: docs/limits.md, 'What is not there yet', tells how."
+            "The model is quantised, not compiled. Compile it on the host: roadslim compile BUNDLE"
             if not found
             else "An operator between them falls to the CPU: roadslim xmodel show names it."
         )

@@ -145,7 +145,7 @@ def _model(state: BoardState, bundle: Bundle) -> Iterator[Problem]:
     board_has = state.findings["dpu_fingerprints"]
     if not board_has:
         return
-    recompile = "Compile it with vai_c_xir for that DPU, as in docs/limits.md, 'What is not there yet'"
+    recompile = f"Compile the quantised bundle for that DPU: roadslim compile BUNDLE --fingerprint {board_has[0]}"
     if bundle.spec.kind != "compiled":
         yield Problem(f"a model compiled for the board's DPU {board_has[0]}", "a quantised one", recompile)
     elif fingerprint and hexadecimal(fingerprint) not in {text.lower() for text in board_has}:

@@ -363,7 +363,7 @@ def test_everything_that_is_missing_is_said_at_once(
     assert len(text.splitlines()) == 6  # the head, xir, vart, room, port, fingerprint
     assert "libxir.so.2" in text and "vai_runtime" in text
     assert "MB free at" in text and "--listen HOST:PORT" in text
-    assert "0x101000056010407" in text and "vai_c_xir for that DPU, as in docs/limits.md" in text
+    assert "0x101000056010407" in text and "roadslim compile BUNDLE --fingerprint 0x101000056010407" in text
     assert list(board.dir.iterdir()) == []
 
 
