@@ -45,12 +45,21 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="[TENSOR=]IN.npy",
-        help="float32 (quantised by the input's fix point) or int8, [1, H, W, C]; once for each input",
+        help="float32 (quantised by the input's fix point) or int8, of the input's shape; once for each input",
     )
-    run.add_argument("--output", type=Path, required=True, metavar="OUT.npz", help="int8 arrays by tensor name")
+    run.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT.npz",
+        help="arrays by tensor name: int8; float32 from the CPU",
+    )
     run.add_argument("--tensors", choices=("outputs", "all"), default="outputs", help="which tensors to write")
     run.add_argument(
         "--engine", choices=("auto", "onnxruntime", "numpy"), default="auto", help="both give equal integers"
+    )
+    run.add_argument(
+        "--ops", type=Path, metavar="FOLDER", help="custom operators: TYPE.py files in AMD's vart_op_imp form"
     )
     run.add_argument("--threads", type=int, default=1, metavar="N", help="threads of onnxruntime (default: 1)")
     run.set_defaults(run=_run)

@@ -121,7 +121,7 @@ class GraphRunner:
             raise RunError(
                 f"expected inputs {sorted(self._input_ops)}, found {sorted(inputs)}. Name each input's tensor."
             )
-        return {self._input_ops[t.name].name: _checked(t, inputs[t.name]) for t in self.inputs}
+        return {self._input_ops[t.name].name: checked_input(t, inputs[t.name]) for t in self.inputs}
 
     def _stage(self, part: Subgraph) -> _Stage:
         inside = set(part.all_op_names())
@@ -246,11 +246,13 @@ def _integer_operator(graph: Graph, op: Op) -> CpuOperator:
     return run
 
 
-def _checked(tensor: HeldTensor, array: np.ndarray) -> np.ndarray:
+def checked_input(tensor: HeldTensor, array: np.ndarray) -> np.ndarray:
+    """An input as the model takes it: float32 for an int8 tensor is quantised at its position. Raises RunError."""
+    layout = " (NHWC)" if len(tensor.shape) == 4 else ""
     allowed = ("int8", "float32") if tensor.dtype == "int8" else (tensor.dtype,)
     if str(array.dtype) not in allowed or array.shape != tensor.shape:
         raise RunError(
-            f"input {tensor.name!r}: expected {' or '.join(allowed)} of shape {list(tensor.shape)}, found "
+            f"input {tensor.name!r}: expected {' or '.join(allowed)} of shape {list(tensor.shape)}{layout}, found "
             f"{array.dtype} of shape {list(array.shape)}. Convert and reshape it first."
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():

@@ -13,58 +13,76 @@ from typing import Any
 
 import numpy as np
 
-from dpu.arithmetic import quantise
 from dpu.errors import RunError
-from dpu.executor import Executor
+from dpu.graph_runner import GraphRunner, HeldTensor, checked_input
 from dpu.json_output import print_json
 from dpu.xmodel import load
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
-    executor = Executor(load(args.file), engine=args.engine, threads=args.threads)
-    inputs = {}
-    for text in args.input:
-        tensor, separator, path = text.partition("=")
-        if not separator:
-            tensor, path = executor.inputs[0].name, text
-        value = next((value for value in executor.inputs if value.name == tensor), None)
-        if value is None:
-            raise RunError(
-                f"expected an input out of {[v.name for v in executor.inputs]}, found {tensor!r}. Correct it."
-            )
-        try:
-            with open(path, "rb") as file:
-                array = np.load(file, allow_pickle=False)
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise RunError(
-                f"{path}: expected one array of numbers as numpy.save writes it, found other or damaged content. "
-                "Save the input again."
-            ) from error
-        if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.int8) or array.shape != value.shape:
-            found = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else "several arrays"
-            raise RunError(f"{path}: expected float32 or int8 {list(value.shape)} (NHWC), found {found}. Convert it.")
-        if array.dtype == np.float32:
-            if not np.isfinite(array).all():
-                raise RunError(f"{path}: expected finite numbers, found NaN or infinity. Correct the input.")
-            array = quantise(array, value.fix_point)
-        inputs[tensor] = array
+    runner = GraphRunner(load(args.file), args.engine, args.threads, args.ops)
+    inputs = _inputs(args.input, runner.inputs)
     began = time.perf_counter()
-    results = executor.run(inputs, args.tensors)
+    results = runner.run(inputs, args.tensors)
     milliseconds = (time.perf_counter() - began) * 1e3
     _write_npz(args.output, results)
-    known = executor.tensors()
+    known = runner.tensors()
     rows = [
-        {"name": name, "shape": list(known[name].shape), "dtype": "int8", "fix_point": known[name].fix_point}
-        for name in results
+        {
+            "name": name,
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "fix_point": known[name].fix_point,
+        }
+        for name, array in results.items()
     ]
     if args.json:
-        print_json({"engine": executor.engine, "output": str(args.output), "tensors": rows})
+        print_json({"engine": runner.engine, "output": str(args.output), "tensors": rows})
         return 0
     for row in rows:
-        print(f"{row['name']}: int8 {row['shape']}, fix point {row['fix_point']}")
-    print(f"{len(rows)} tensors in {args.output} ({executor.engine}, first run {milliseconds:.0f} ms)", file=sys.stderr)
+        position = "" if row["fix_point"] is None else f", fix point {row['fix_point']}"
+        print(f"{row['name']}: {row['dtype']} {row['shape']}{position}")
+    print(f"{len(rows)} tensors in {args.output} ({runner.engine}, first run {milliseconds:.0f} ms)", file=sys.stderr)
     return 0
+
+
+def _inputs(texts: list[str], expected: tuple[HeldTensor, ...]) -> dict[str, np.ndarray]:
+    """The arrays of `[TENSOR=]IN.npy`, checked, by tensor name."""
+    by_name = {tensor.name: tensor for tensor in expected}
+    found: dict[str, np.ndarray] = {}
+    for text in texts:
+        name, separator, path = text.rpartition("=")
+        if not separator or (name not in by_name and Path(text).is_file()):  # a path may hold a =
+            name, path = expected[0].name if len(expected) == 1 else "", text
+        if name not in by_name or name in found:
+            problem = "a second file for it" if name in found else f"a file for {name!r}" if name else "no name"
+            raise RunError(
+                f"--input {text}: expected TENSOR=IN.npy, once for each of {sorted(by_name)}, found {problem}. "
+                "Correct it."
+            )
+        try:
+            found[name] = checked_input(by_name[name], _read_npy(path))
+        except RunError as error:
+            raise RunError(f"{path}: {error}") from error
+    if missing := sorted(set(by_name) - set(found)):
+        raise RunError(f"expected {len(by_name)} inputs, found none for {missing}. Add --input TENSOR=IN.npy for each.")
+    return found
+
+
+def _read_npy(path: str) -> np.ndarray:
+    """One array, its content not read yet: a header may claim more than any memory holds."""
+    with open(path, "rb") as file:
+        begins = file.read(len(np.lib.format.MAGIC_PREFIX))
+    try:
+        if begins != np.lib.format.MAGIC_PREFIX:
+            raise ValueError(f"it begins with {begins!r}")
+        return np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, EOFError, OverflowError) as error:
+        raise RunError(
+            f"expected one array of numbers as numpy.save writes it, found other or damaged content ({error}). "
+            "Save the input again."
+        ) from error
 
 
 def _write_npz(path: Path, arrays: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ def form_of(
     """A group's form for inputs of these shapes and fix points and this output fix point, or why there is none."""
     maker = MAKERS.get(group.op.type)
     if maker is None:
-        return f"the DPU has no {group.op.type!r}"
+        return f"{group.op.type!r} of {len(group.inputs)} tensors"
     if group.op.type != "resize" and len(group.inputs) != len(group.op.inputs.get("input", [])):
         return "it reads a constant as an activation"
     return maker(graph, group, shapes, fix_points, fix_point)

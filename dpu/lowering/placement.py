@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 
 from dpu.graph import Op
-from dpu.lowering.forms import Form, form_of
+from dpu.lowering.forms import MAKERS, Form, form_of
 from dpu.lowering.fully_connected import TYPES as FULLY_CONNECTED
 from dpu.lowering.fully_connected import Source, fully_connected, source_of
 from dpu.lowering.groups import CONVOLUTIONS, VIEWS, Group, Grouped, Position
@@ -97,6 +97,8 @@ class Placement:
 
     def _on_dpu(self, group: Group) -> Placed | str:
         op, reads = group.op, group.inputs
+        if op.type not in MAKERS and op.type not in FULLY_CONNECTED:
+            return f"the DPU has no {op.type!r}"
         offending = next((name for name in reads if name not in self.grid), None)
         if offending is not None:
             if op.type in _NEEDS_FIX:
