@@ -226,7 +226,7 @@ def _totals_by_kind(layers: Sequence[LayerTime]) -> list[str]:
     all_ms = sum(layer.ms for layer in layers)
     totals = sorted(((sum(layer.ms for layer in rows), kind, rows) for kind, rows in of_kind.items()), reverse=True)
     return ["  by kind:"] + [
-        f"    {kind:<12} {len(rows):4} x {ms:8.3f} ms  {ms / all_ms:4.0%} of the time, lanes {_mean_lane_use(rows):4.0%}"
+        f"    {kind:<12} {len(rows):4} x {ms:8.3f} ms  {ms / all_ms:4.0%} of all, lanes {_mean_lane_use(rows):4.0%}"
         for ms, kind, rows in totals
     ]
 

@@ -2,20 +2,19 @@
 
 A layer takes the larger of its compute time and its memory traffic, plus an overhead. Compute: rows are processed 8 at
 a time and channels 16 at a time (B4096), so unfilled lanes cost as much as filled ones. Traffic: maps with channels
-padded to the lanes; weights beyond the on-chip banks make the input stream again, or the other way round, whichever
-is cheaper; maps that fit a bank group partly stay on chip. A concat costs nothing: its parts are written in place.
+padded; weights beyond the on-chip banks make the input stream again, or the other way round, whichever is cheaper;
+maps that fit a bank group partly stay on chip (`dpu.layer_cost`). Several cores share the memory.
 
-Eight constants are fitted on the figures AMD publishes for ZCU104 and KV260 (shared data `zcu104/networks.json`, 22
-networks, 2 of them limited by the CPU; `scripts/fit_latency_model.py` prints what is stated here). Leaving out one
-architecture at a time, the mean error is 4.3 % for one core (worst 13.8 %, a MobileNet), 5.2 % for the frames of two
-cores and 7.0 % for the end-to-end time of one thread (worst 46 %, an old squeezenet whose time is all CPU).
-AMD's own figures for equal layers differ by up to 9 % between compiler generations.
+The constants are fitted on the figures AMD publishes for ZCU104 and KV260, all of B4096 at 300 MHz. Leaving out one
+network at a time, the mean error is 3.1 % for one core, 4.4 % for the frames of two cores and 5.7 % for the end-to-end
+time of one thread; docs/latency.md has every network, those that nothing was fitted on, and the limits.
 
 Every result is `predicted`; nothing here was measured on a board.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,11 +22,19 @@ from dpu import architecture
 from dpu.architecture import Architecture, Board
 from dpu.errors import UnsupportedModelError
 from dpu.graph import Graph
-from dpu.layer_cost import FREE, Layer, work_of
+from dpu.layer_cost import FREE, KINDS, Layer, work_of
 
 __all__ = [
-    *("FITTED", "KINDS", "Constants", "Layer", "LayerTime", "Prediction"),
-    *("conv_ms", "layer_time", "layers_of_graph", "predict"),
+    "FITTED",
+    "KINDS",
+    "Constants",
+    "Layer",
+    "LayerTime",
+    "Prediction",
+    "conv_ms",
+    "layer_time",
+    "layers_of_graph",
+    "predict",
 ]
 
 
@@ -39,13 +46,26 @@ class Constants:
     bandwidth: float
     compute_share: float
     resident_share: float
+    isa0_bandwidth_share: float
     memory_bandwidth: float
     cpu_base_ms: float
     cpu_ms_per_megapixel: float
     cpu_detection_ms: float
+    cpu_ms_per_million_scores: float
 
 
-FITTED = Constants(6.905, 7.868, 0.9769, 0.8433, 12.51, 0.108, 12.84, 1.355)
+FITTED = Constants(
+    overhead_us=7.137,
+    bandwidth=7.879,
+    compute_share=0.9953,
+    resident_share=0.858,
+    isa0_bandwidth_share=0.8452,
+    memory_bandwidth=12.34,
+    cpu_base_ms=0.1166,
+    cpu_ms_per_megapixel=8.642,
+    cpu_detection_ms=2.394,
+    cpu_ms_per_million_scores=5.848,
+)
 
 # 5 % and 95 % of published / predicted one-core time over the left-out networks.
 BAND = (0.92, 1.08)
@@ -103,7 +123,8 @@ def predict(
     Args:
         layers: in order; the first one's input is the picture.
         board: a board's name, or one of your own (other size, clock, cores).
-        task: what the processor does after the DPU, part of the end-to-end time: a `detection` is decoded.
+        task: what the processor does after the DPU, part of the end-to-end time. A `detection` is decoded; for a
+            `segmentation` the best class of the last layer's pixels is looked for; any other task asks little.
         isa: 0 for the DPU of Vitis AI up to 2.0, 1 for later ones.
     Raises:
         UnsupportedModelError: no layers.
@@ -114,13 +135,16 @@ def predict(
     on = architecture.board(board) if isinstance(board, str) else board
     alone = [layer_time(layer, on.architecture, on.mhz, constants, isa) for layer in layers]
     dpu_ms = sum(layer.ms for layer in alone)
-    slowdown = max(1.0, on.cores * constants.bandwidth / constants.memory_bandwidth)
+    slowdown = max(1.0, on.cores * _bandwidth(constants, isa) / constants.memory_bandwidth)
     shared_ms = dpu_ms + sum(
         max(0.0, slowdown * layer.memory_ms - max(layer.compute_ms, layer.memory_ms)) for layer in alone
     )
     height, width, _ = layers[0].in_hwc
     cpu_ms = constants.cpu_base_ms + constants.cpu_ms_per_megapixel * height * width / 1e6
-    cpu_ms += constants.cpu_detection_ms if task == "detection" else 0.0
+    if task == "detection":
+        cpu_ms += constants.cpu_detection_ms
+    elif task == "segmentation":
+        cpu_ms += constants.cpu_ms_per_million_scores * math.prod(layers[-1].out_hwc) / 1e6
     return Prediction(
         on.name,
         on.mhz,
@@ -139,11 +163,15 @@ def layer_time(layer: Layer, arch: Architecture, mhz: float, constants: Constant
     work = work_of(layer, arch, isa)
     compute_ms = work.cycles / (mhz * 1e3 * constants.compute_share)
     traffic = work.streamed_bytes + work.passed_bytes * constants.resident_share
-    memory_ms = traffic / (constants.bandwidth * 1e6)
+    memory_ms = traffic / (_bandwidth(constants, isa) * 1e6)
     bound = "compute" if compute_ms >= memory_ms else "memory"
     overhead_ms = 0.0 if layer.kind in FREE else constants.overhead_us / 1e3
     ms = max(compute_ms, memory_ms) + overhead_ms
     return LayerTime(layer.name, layer.kind, ms, bound, work.lane_use, compute_ms, memory_ms)
+
+
+def _bandwidth(constants: Constants, isa: int) -> float:
+    return constants.bandwidth * (1.0 if isa else constants.isa0_bandwidth_share)
 
 
 def conv_ms(layer: Layer, in_channels: int, out_channels: int, board: str | Board = "zcu104", isa: int = 1) -> float:

@@ -1,149 +1,184 @@
 """Fit the constants of `dpu.latency` on networks with published ZCU104 and KV260 figures, and say how well they do.
 
     python scripts/fit_latency_model.py ../shared/data/zcu104/networks.json
+    python scripts/fit_latency_model.py ../shared/data/zcu104/networks.json --write    # docs/latency.md and its picture
 
 One-core DPU time is taken as 1 / (KV260 frames a second, several threads), since KV260 has one such core; two-core and
 end-to-end figures are ZCU104's. Networks whose figure the CPU limits are left out of the one-core and two-core fits.
-Leave-one-out: each network is predicted with constants fitted on the others only (networks of the same architecture
-count as one, so that a twin does not give the answer away).
+
+Leave-one-network-out predicts each network with constants fitted on all others. Leave-one-architecture-out, stricter,
+leaves out all networks of its family too, so that a twin does not give the answer away. `further_networks.py` holds
+networks on which nothing is fitted.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from further_networks import PRUNED, further_networks, thinned
+from latency_fitting import CPU_LIMITED, STAGES, Network, figures, fit, left_out, load
 
-from dpu.architecture import BOARDS
-from dpu.latency import FITTED, Constants, Layer, Prediction, predict
+from dpu.latency import BAND, Constants
 
-CPU_LIMITED = ("pt_yolov5n", "cf_squeezenet")
-TWINS = ("resnet18", "resnet50", "resnetv1", "yolov4", "inceptionv1", "squeezenet", "yolov5", "mbv1", "mbv2")
-STAGES = {  # what is fitted on which figure, in this order
-    "one core": ("overhead_us", "bandwidth", "compute_share", "resident_share"),
-    "two cores": ("memory_bandwidth",),
-    "end to end": ("cpu_base_ms", "cpu_ms_per_megapixel", "cpu_detection_ms"),
-}
-LIMITS = {"compute_share": (0.5, 1.0), "resident_share": (0.0, 1.0), "memory_bandwidth": (0.3, 1.0)}
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+MARKS = ("<!-- figures: begin -->\n", "<!-- figures: end -->\n")
 
 
-def layers_of(network: dict[str, Any]) -> list[Layer]:
-    """A network's layers out of its JSON table."""
-    return [
-        Layer(str(i), x["kind"], tuple(x["in_hwc"]), tuple(x["out_hwc"]), tuple(x["kernel_hw"]), x["stride"])
-        for i, x in enumerate(network["layers"])
-    ]
+@dataclass(frozen=True)
+class Sets:
+    """The networks of the table, further ones, pruned ones with assumed channels; constants by network name."""
+
+    networks: list[Network]
+    further: list[Network]
+    thinned: list[Network]
+    constants: Constants
+    by_network: dict[str, Constants]
+    by_family: dict[str, Constants]
+
+    @classmethod
+    def of(cls, networks: list[Network]) -> Sets:
+        """All fits."""
+        constants = fit(networks)
+        ours = {network.name: network for network in networks}
+        further = [
+            Network(f.name, f.layers, f.task, 1, figures(f.kv260_fps, f.zcu104_fps, f.zcu104_fps_1_thread))
+            for f in further_networks()
+        ]
+        pruned = [
+            Network(name, thinned(ours[base].layers, gops), ours[base].task, 1, figures(kv260, many, one))
+            for name, base, gops, kv260, one, many in PRUNED
+            if base in ours
+        ]
+        by_network = left_out(networks, lambda network: network.name, constants)
+        by_family = left_out(networks, lambda network: network.family, constants)
+        return cls(networks, further, pruned, constants, by_network, by_family)
+
+    @property
+    def fitted(self) -> dict[str, Constants]:
+        """The constants fitted on the whole table, for every network."""
+        return {network.name: self.constants for network in (*self.networks, *self.further, *self.thinned)}
 
 
-def predicted(network: dict[str, Any], constants: Constants) -> Prediction:
-    """The prediction on a ZCU104."""
-    return predict(
-        network["table"],
-        BOARDS["zcu104"],
-        task=network["task"],
-        constants=constants,
-        isa=network["isa"],
+def report(sets: Sets) -> str:
+    """The part of docs/latency.md that is figures."""
+    networks, fitted = sets.networks, sets.fitted
+    rows = (
+        ("leave one network out", networks, sets.by_network),
+        ("leave one architecture out", networks, sets.by_family),
+        ("marked as pruned, left out", [n for n in networks if n.pruned], sets.by_network),
+        ("fitted on all", networks, fitted),
+        ("further networks, nothing fitted on them", sets.further, fitted),
+        ("AMD's pruned networks, channels assumed", sets.thinned, fitted),
+    )
+    lines = ["### Errors", "", "| | " + " | ".join(STAGES) + " |", "|---|" + "---|" * len(STAGES)]
+    for label, of_row, which in rows:
+        lines.append(f"| {label} | " + " | ".join(stated(errors(of_row, stage, which)) for stage in STAGES) + " |")
+    lines += ["", "Mean of |predicted / published - 1|. The CPU limits the published figures of"]
+    lines += [f"{' and '.join(CPU_LIMITED)}: these are not counted for one and two cores."]
+    lines += ["", "### Constants", "", "| constant | value |", "|---|--:|"]
+    lines += [f"| {field.name} | {getattr(sets.constants, field.name):.4g} |" for field in fields(Constants)]
+    lines += ["", band_of(sets)]
+    lines += ["", "### Each network, left out", "", *table(networks, sets.by_network)]
+    lines += ["", "\\* limited by the CPU, not counted."]
+    lines += ["", "### Further networks", "", *table(sets.further, fitted)]
+    lines += ["", "### AMD's pruned networks, channels assumed", "", *table(sets.thinned, fitted)]
+    return "\n".join(lines) + "\n"
+
+
+def band_of(sets: Sets) -> str:
+    """The band of one-core time, and how many of the further networks are inside."""
+    ratios = [1 / n.ratio("one core", sets.by_family[n.name]) for n in sets.networks if n.counted("one core")]
+    low, high = np.quantile(ratios, [0.05, 0.95])
+    inside = sum(BAND[0] <= 1 / n.ratio("one core", sets.constants) <= BAND[1] for n in sets.further)
+    return (
+        "Published / predicted one-core time, leave one architecture out, 5 % to 95 %: "
+        f"{low:.3f} to {high:.3f}; the band shown is {BAND[0]:g} to {BAND[1]:g}. "
+        f"{inside} of the {len(sets.further)} further networks are inside it."
     )
 
 
-def ratio(network: dict[str, Any], stage: str, constants: Constants) -> float:
-    """Published time / predicted time."""
-    forecast = predicted(network, constants)
-    if stage == "one core":
-        return 1000.0 / float(network["kv260_fps_multi_thread"]) / forecast.dpu_ms
-    if stage == "two cores":
-        return forecast.fps_all_cores / float(network["zcu104_fps_multi_thread"])
-    return 1000.0 / float(network["zcu104_fps_1_thread"]) / forecast.end_to_end_ms_one_thread
+def errors(networks: Sequence[Network], stage: str, constants: dict[str, Constants]) -> list[float]:
+    """|predicted / published - 1| of the networks that count."""
+    return [abs(n.ratio(stage, constants[n.name]) - 1) for n in networks if n.counted(stage)]
 
 
-def usable(networks: Sequence[dict[str, Any]], stage: str) -> list[dict[str, Any]]:
-    """The networks whose figure of a stage tells what is fitted."""
-    return [n for n in networks if stage == "end to end" or n["name"] not in CPU_LIMITED]
+def stated(values: Sequence[float]) -> str:
+    """Mean and worst error."""
+    return f"{np.mean(values):.1%} (worst {max(values):.1%}, {len(values)} networks)" if values else "no such network"
 
 
-def fit(networks: Sequence[dict[str, Any]], start: Constants = FITTED) -> Constants:
-    """Constants with the least sum of squared log ratios, stage by stage."""
-    constants = start
-    for stage, names in STAGES.items():
-        rows = usable(networks, stage)
-
-        def loss(
-            values: np.ndarray,
-            stage: str = stage,
-            names: Sequence[str] = names,
-            base: Constants = constants,
-            rows: Sequence[dict[str, Any]] = rows,
-        ) -> float:
-            trial = replace(base, **dict(zip(names, map(float, values), strict=True)))
-            return float(sum(np.log(ratio(network, stage, trial)) ** 2 for network in rows))
-
-        best = pattern_search(
-            loss,
-            np.array([getattr(constants, name) for name in names]),
-            [LIMITS.get(name, (1e-3, 1e3)) for name in names],
-        )
-        constants = replace(constants, **dict(zip(names, map(float, best), strict=True)))
-    return constants
+def table(networks: Sequence[Network], constants: dict[str, Constants]) -> list[str]:
+    """Published, predicted and error of each network and stage, in Markdown."""
+    lines = [
+        "| network | one core, ms | predicted | error | two cores, fps | predicted | error "
+        "| end to end, ms | predicted | error |",
+        "|---|" + "--:|" * 9,
+    ]
+    for network in networks:
+        cells = [network.name]
+        for stage in STAGES:
+            value = network.predicted(stage, constants[network.name])
+            error = network.ratio(stage, constants[network.name]) - 1
+            star = "" if network.counted(stage) else " \\*"
+            cells += [f"{network.published[stage]:.2f}", f"{value:.2f}", f"{error:+.1%}{star}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
-def pattern_search(
-    loss: Callable[[np.ndarray], float], start: np.ndarray, limits: Sequence[tuple[float, float]]
-) -> np.ndarray:
-    """A plain coordinate search with shrinking relative steps; deterministic."""
-    best, value, step = start.copy(), loss(start), 0.3
-    while step > 1e-3:
-        moved = False
-        for index, (low, high) in enumerate(limits):
-            for factor in (1 + step, 1 / (1 + step)):
-                trial = best.copy()
-                trial[index] = min(max(trial[index] * factor, low), high)
-                trial_value = loss(trial)
-                if trial_value < value - 1e-12:
-                    best, value, moved = trial, trial_value, True
-        if not moved:
-            step /= 2
-    return best
+def plot(sets: Sequence[tuple[str, Sequence[Network], dict[str, Constants]]], path: Path) -> None:
+    """Predicted against published times on logarithmic axes, with the lines of 8 % error."""
+    import matplotlib
 
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
 
-def kin(name: str) -> str:
-    """The architecture that networks share."""
-    return next((twin for twin in TWINS if twin in name), name)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 5.2), layout="constrained")
+    for axis, stage in zip(axes, ("one core", "end to end"), strict=True):
+        for (label, networks, constants), marker in zip(sets, "o^x", strict=True):
+            rows = [network for network in networks if network.counted(stage)]
+            axis.loglog(
+                [network.published[stage] for network in rows],
+                [network.predicted(stage, constants[network.name]) for network in rows],
+                marker,
+                label=label,
+                alpha=0.8,
+                markersize=6,
+            )
+        low, high = axis.get_xlim()
+        ends = np.array([low, high])
+        axis.plot(ends, ends, color="black", linewidth=0.8)
+        axis.fill_between(ends, ends * 0.92, ends * 1.08, color="black", alpha=0.1, label="within 8 %")
+        axis.set(xlim=(low, high), ylim=(low, high), xlabel="published, ms", ylabel="predicted, ms")
+        axis.set_title({"one core": "one core, DPU time", "end to end": "end to end, one thread"}[stage])
+        axis.grid(True, which="major", alpha=0.3)
+        axis.legend()
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
 
 
 def main() -> None:
-    """Fit, print the constants, the leave-one-out table and the band."""
+    """Fit, print the constants, the errors and the tables; write them into the docs where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", type=Path, help="networks.json")
-    networks = json.loads(parser.parse_args().networks.read_text())
-    for network in networks:
-        network["table"] = layers_of(network)
-    constants = fit(networks)
-    print({key: round(value, 4) for key, value in vars(constants).items()})
-    left_out = {
-        name: fit([n for n in networks if kin(n["name"]) != name], constants)
-        for name in sorted({kin(n["name"]) for n in networks})
-    }
-    print(f"{'network':<18}" + "".join(f"{stage:>12}" for stage in STAGES) + "   published/predicted, left out")
-    errors: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    for network in networks:
-        cells = ""
-        for stage in STAGES:
-            value = ratio(network, stage, left_out[kin(network["name"])])
-            counted = network in usable(networks, stage)
-            errors[stage] += [value] if counted else []
-            cells += f"{value:>11.3f}" + (" " if counted else "*")
-        print(f"{network['name']:<18}{cells}")
-    for stage, values in errors.items():
-        fitted = np.mean([abs(ratio(n, stage, constants) - 1) for n in usable(networks, stage)])
-        wrong = [abs(1 / value - 1) for value in values]
-        print(f"{stage}: leave-one-out mean error {np.mean(wrong):.1%}, worst {max(wrong):.1%}; fitted {fitted:.1%}")
-    print("band of one-core time, 5 % to 95 %:", np.quantile(errors["one core"], [0.05, 0.95]).round(3))
-    print("* the CPU limits the published figure; not counted")
+    parser.add_argument("--write", action="store_true", help="write the figures into docs/latency.md, and its picture")
+    args = parser.parse_args()
+    sets = Sets.of(load(args.networks))
+    text = report(sets)
+    print(text)
+    if args.write:
+        page = DOCS / "latency.md"
+        before, rest = page.read_text(encoding="utf-8").split(MARKS[0])
+        _, after = rest.split(MARKS[1])
+        page.write_text(before + MARKS[0] + text + MARKS[1] + after, encoding="utf-8")
+        left = ("left out", sets.networks, sets.by_network)
+        plot(
+            (left, ("further", sets.further, sets.fitted), ("pruned, channels assumed", sets.thinned, sets.fitted)),
+            DOCS / "images" / "latency-published-predicted.png",
+        )
 
 
 if __name__ == "__main__":
