@@ -41,7 +41,8 @@ class Reader:
         self.inputs: dict[str, Value] = {}
         self.steps: list[Step] = []
         self.named: set[str] = set()
-        self.outer_name = {op.input_names()[0]: op.output.name for op in self.order if op.type == "download"}
+        downloads = [op for op in self.order if op.type == "download"]
+        self.outer_name = {name: op.output.name for op in downloads for name in op.input_names()}
         read_outside = {name for op in graph.ops if op.name not in self.inside for name in op.input_names()}
         read_at_all = {name for op in graph.ops for name in op.input_names()}
         self.leaves = [op for op in self.order if op.name in read_outside or op.name not in read_at_all]
@@ -165,7 +166,7 @@ class Reader:
     def _content(self, constant: Op) -> tuple[np.ndarray, int]:
         shape, size = constant.output.shape, math.prod(constant.output.shape)
         content = constant.typed("data", "bytes", b"") or self._register(constant, size)
-        if len(content) != size or constant.output.dtype != "xint8":
+        if len(content) != size or 0 in shape or constant.output.dtype != "xint8":
             raise XmodelError(
                 f"constant {constant.name!r}: expected {size} bytes of xint8 for shape {list(shape)}, found "
                 f"{len(content)} of {constant.output.dtype}. The file is damaged: export it again."

@@ -154,14 +154,21 @@ def _between(size: int, out: int, align_corners: bool, half_pixel_centers: bool)
     return Between(lower, np.minimum(lower + 1, size - 1), part, bits)
 
 
+def _scale(reader: Reader, op: Op) -> tuple[float, float]:
+    """The {w, h} attribute as (h, w); AMD's reader takes any kind of number."""
+    attr = op.attrs.get("scale")
+    numbers: tuple[float, ...] = attr.value if attr and attr.kind in ("float_vec", "double_vec", "int32_vec") else ()
+    if len(numbers) != 2 or not all(1 / 64 <= factor <= 64 for factor in numbers):
+        raise reader.unsupported(op, f"attribute scale is {list(numbers)}, expected two numbers from 1/64 to 64")
+    return numbers[1], numbers[0]
+
+
 def _upsample(reader: Reader, op: Op) -> tuple[Step, ...]:
     source, output = reader.picture(op), reader.output(op)
-    mode, scale = op.typed("mode", "string"), op.typed("scale", "float_vec", ())
+    mode, scale_hw = op.typed("mode", "string"), _scale(reader, op)
     if op.inputs.get("size"):
         raise reader.unsupported(op, "a size computed in the graph is not known to this software DPU")
-    if len(scale) != 2 or not all(1 / 64 <= factor <= 64 for factor in scale):
-        raise reader.unsupported(op, f"attribute scale is {list(scale)}, expected two numbers from 1/64 to 64")
-    height, width = int(source.shape[1] * scale[1]), int(source.shape[2] * scale[0])
+    height, width = int(source.shape[1] * scale_hw[0]), int(source.shape[2] * scale_hw[1])
     if output.shape != (1, height, width, source.shape[3]):
         raise reader.contradicting(op, (1, height, width, source.shape[3]))
     check_extents(reader, op, source.shape)
@@ -189,13 +196,13 @@ def _upsample(reader: Reader, op: Op) -> tuple[Step, ...]:
 def _downsample(reader: Reader, op: Op) -> tuple[Step, ...]:
     """Every scale-th pixel, by whole factors."""
     source, output = reader.picture(op), reader.output(op)
-    mode, scale = op.typed("mode", "string", "NEAREST"), op.typed("scale", "float_vec", ())
+    mode, scale_hw = op.typed("mode", "string", "NEAREST"), _scale(reader, op)
     plain = mode == "NEAREST" and not op.value("align_corners", False) and not op.value("half_pixel_centers", False)
-    if not plain or len(scale) != 2 or not all(1 <= factor <= 64 and factor == int(factor) for factor in scale):
+    if not plain or not all(factor >= 1 and factor == int(factor) for factor in scale_hw):
         raise reader.unsupported(op, "only nearest-neighbour sampling by whole factors is known to this software DPU")
     check_extents(reader, op, source.shape)
     reader.check_span(op, [source.fix_point, output.fix_point])
-    rows, columns = (np.arange(0, source.shape[axis], int(scale[2 - axis])) for axis in (1, 2))
+    rows, columns = (np.arange(0, source.shape[axis], int(scale_hw[axis - 1])) for axis in (1, 2))
     return (Select(output, (source,), rows, columns),)
 
 

@@ -129,6 +129,14 @@ def test_nearest_by_every_whole_factor_is_a_repetition() -> None:
         assert np.array_equal(executor.run({"x": x})["r"][0, :, 0, 0], np.arange(19).repeat(factor))
 
 
+@pytest.mark.parametrize("scale", [(3, 2), (3.0, 2.0)])
+def test_scale_may_be_whole_numbers(scale: tuple[float, ...]) -> None:
+    """AMD's own reader takes the attribute as floats or whole numbers."""
+    x = np.arange(6, dtype=np.int8).reshape(1, 2, 3, 1)
+    got = one_resize(x.shape, (4, 9), scale=scale, mode="NEAREST").run({"x": x})["r"]
+    assert np.array_equal(got, x.repeat(2, 1).repeat(3, 2))
+
+
 def test_downsampling_takes_every_nth_pixel() -> None:
     """By whole factors, the last row and column included where the size is no multiple."""
     x = np.random.default_rng(4).integers(-128, 128, (1, 7, 9, 2), dtype=np.int8)
