@@ -15,6 +15,7 @@ from board_app.core.bundle import MODEL_FILE, SPEC_FILE, load_bundle
 from board_app.core.errors import InputError, UsageError
 from dpu import architecture
 from dpu.architecture import ARCHITECTURES, Board
+from dpu.errors import UnsupportedModelError
 from dpu.latency import Layer, LayerTime, Prediction, predict
 
 
@@ -171,7 +172,10 @@ def _of_table(path: Path) -> list[Network]:
             f"{path}: expected networks with `name` and `layers` (kind, in_hwc, out_hwc, kernel_hw, stride), "
             f"found at {where}: {mistake['msg'].lower()}. Correct the file."
         ) from None
-    return [row.network() for row in rows]
+    try:
+        return [row.network() for row in rows]
+    except UnsupportedModelError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def chosen(networks: Sequence[Network], name: str | None) -> list[Network]:

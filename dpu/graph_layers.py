@@ -75,21 +75,21 @@ def _layers_of_op(op: Op, ops: dict[str, Op]) -> list[Layer]:
 
 def _window(op: Op, source: tuple[int, int, int], target: tuple[int, int, int]) -> tuple[tuple[int, int], int, int]:
     """Kernel (height, width), stride and groups; a file has kernel and stride as (width, height)."""
-    kernel = tuple(op.value("kernel", (1, 1)))
-    stride = tuple(op.value("stride", (1, 1)))
-    groups = op.value("group", 1) if op.type in ("conv2d-fix", "transposed-conv2d-fix") else 1
+    kernel = op.typed("kernel", "int32_vec", (1, 1))
+    stride = op.typed("stride", "int32_vec", (1, 1))
+    groups = op.typed("group", "int32", 1) if op.type in ("conv2d-fix", "transposed-conv2d-fix") else 1
     if op.type == "transposed-depthwise-conv2d-fix":
         groups = source[2]
     if _KINDS[op.type] == "reduce":
         return (source[0] // target[0] or 1, source[1] // target[1] or 1), 1, 1
-    if _KINDS[op.type] == "slice" or len(kernel) != 2:
+    if _KINDS[op.type] == "slice" or len(kernel) != 2 or not stride:
         return (1, 1), 1, 1
     return (kernel[1], kernel[0]), stride[0], groups
 
 
 def _hwc(op: Op, shape: tuple[int, ...]) -> tuple[int, int, int]:
     """A tensor as the DPU holds it: [N, H, W, C], or with fewer axes after a reshape; batch 1."""
-    if not 1 <= len(shape) <= 4 or (len(shape) == 4 and shape[0] != 1):
+    if not 1 <= len(shape) <= 4 or min(shape) < 1 or (len(shape) == 4 and shape[0] != 1):
         raise UnsupportedModelError(
             f"operator {op.name!r} ({op.type}): expected tensors of up to four axes with batch 1, found {list(shape)}. "
             "Predict a network of pictures."

@@ -127,7 +127,7 @@ def predict(
             `segmentation` the best class of the last layer's pixels is looked for; any other task asks little.
         isa: 0 for the DPU of Vitis AI up to 2.0, 1 for later ones.
     Raises:
-        UnsupportedModelError: no layers.
+        UnsupportedModelError: no layers, or none that takes time.
         UnknownBoardError: no board of that name.
     """
     if not layers:
@@ -135,6 +135,11 @@ def predict(
     on = architecture.board(board) if isinstance(board, str) else board
     alone = [layer_time(layer, on.architecture, on.mhz, constants, isa) for layer in layers]
     dpu_ms = sum(layer.ms for layer in alone)
+    if not dpu_ms:
+        raise UnsupportedModelError(
+            f"expected a network with layers that take time, found only {', '.join(sorted({x.kind for x in layers}))}. "
+            "Give a model that the DPU works for."
+        )
     slowdown = max(1.0, on.cores * _bandwidth(constants, isa) / constants.memory_bandwidth)
     shared_ms = dpu_ms + sum(
         max(0.0, slowdown * layer.memory_ms - max(layer.compute_ms, layer.memory_ms)) for layer in alone
@@ -151,7 +156,7 @@ def predict(
         on.cores,
         dpu_ms,
         dpu_ms + cpu_ms,
-        1000.0 * on.cores / shared_ms if shared_ms else 0.0,
+        1000.0 * on.cores / shared_ms,
         dpu_ms * BAND[0],
         dpu_ms * BAND[1],
         tuple(alone),

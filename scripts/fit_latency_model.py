@@ -19,10 +19,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from further_networks import PRUNED, further_networks, thinned
+from further_networks import PRUNED, ZCU102, further_networks, thinned
 from latency_fitting import CPU_LIMITED, STAGES, Network, figures, fit, left_out, load
 
-from dpu.latency import BAND, Constants
+from dpu.latency import BAND, Constants, predict
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 MARKS = ("<!-- figures: begin -->\n", "<!-- figures: end -->\n")
@@ -79,6 +79,7 @@ def report(sets: Sets) -> str:
         lines.append(f"| {label} | " + " | ".join(stated(errors(of_row, stage, which)) for stage in STAGES) + " |")
     lines += ["", "Mean of |predicted / published - 1|. The CPU limits the published figures of"]
     lines += [f"{' and '.join(CPU_LIMITED)}: these are not counted for one and two cores."]
+    lines += [zcu102_of(sets)]
     lines += ["", "### Constants", "", "| constant | value |", "|---|--:|"]
     lines += [f"| {field.name} | {getattr(sets.constants, field.name):.4g} |" for field in fields(Constants)]
     lines += ["", band_of(sets)]
@@ -87,6 +88,18 @@ def report(sets: Sets) -> str:
     lines += ["", "### Further networks", "", *table(sets.further, fitted)]
     lines += ["", "### AMD's pruned networks, channels assumed", "", *table(sets.thinned, fitted)]
     return "\n".join(lines) + "\n"
+
+
+def zcu102_of(sets: Sets) -> str:
+    """Errors on another board: three cores, another clock."""
+    of_board = {n.name: n for n in sets.networks if n.name in ZCU102}
+    forecasts = {
+        name: predict(n.layers, "zcu102", task=n.task, constants=sets.constants, isa=n.isa)
+        for name, n in of_board.items()
+    }
+    one = [abs(f.end_to_end_ms_one_thread * ZCU102[name][0] / 1e3 - 1) for name, f in forecasts.items()]
+    many = [abs(ZCU102[name][1] / f.fps_all_cores - 1) for name, f in forecasts.items()]
+    return f"ZCU102 (three cores at 281 MHz), nothing fitted: end to end {stated(one)}, three cores {stated(many)}."
 
 
 def band_of(sets: Sets) -> str:

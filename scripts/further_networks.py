@@ -413,6 +413,21 @@ SEGMENTATION = (
     ("pt_SemanticFPN-mobilenetv2", 33.01, 10.73, (512, 1024), 512 * 1024 * 19 / 1e6),
 )
 
+# ZCU102, three cores at 281 MHz, for networks of networks.json: frames a second with one thread and with several.
+ZCU102 = {
+    "tf_resnetv1_50": (87.95, 191.05),
+    "tf_resnetv1_101": (46.38, 110.72),
+    "tf2_resnet50": (87.33, 192.94),
+    "pt_resnet50": (77.58, 173.16),
+    "pt_squeezenet": (575.41, 1499.60),
+    "tf_mbv1_1.0": (326.62, 951.00),
+    "tf_mbv1_0.25": (1332.90, 4754.20),
+    "tf_mbv2_1.0": (268.07, 707.03),
+    "tf_mbv2_1.4": (191.08, 473.15),
+    "pt_inceptionv3": (59.83, 136.02),
+    "pt_reid_res18": (370.36, 690.85),
+}
+
 # AMD's pruned networks: the unpruned one in networks.json, operations left, and the same three figures as above.
 # Their numbers of channels are not published.
 PRUNED = (

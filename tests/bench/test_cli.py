@@ -65,6 +65,11 @@ def test_predict(capsys: pytest.CaptureFixture[str], run_folder: Path) -> None:
     """JSON and text on stdout."""
     document = _json(capsys, "predict", run_folder / "train", "--board", "kv260", "--json")
     assert document["board"] == "kv260" and document["cores"] == 1
+    small = _json(capsys, "predict", run_folder / "train", "--dpu", "B512", "--mhz", "100", "--cores", "1", "--json")
+    assert small["dpu_ms"] > document["dpu_ms"] and (small["dpu_mhz"], small["cores"]) == (100.0, 1)
+    assert main(["predict", str(run_folder / "train"), "--dpu", "B1"]) == 2
+    assert main(["predict", str(run_folder / "train"), "--board", "zcu999"]) == 2
+    assert "expected a board out of zcu104" in capsys.readouterr().err
     assert main(["predict", str(run_folder / "train" / "model.cfg"), "--size", "96", "128", "--layers"]) == 0
     assert "predicted" in capsys.readouterr().out
 

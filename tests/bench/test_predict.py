@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.predict import chosen, document_of, networks_of, text_of
+from bench.predict import board_of, chosen, document_of, networks_of, text_of
 from board_app.core.errors import InputError, RoadslimError, UsageError
+from dpu.architecture import ARCHITECTURES, BOARDS
+from dpu.errors import UnknownBoardError
 
 LAYER = {"kind": "conv", "in_hwc": [64, 64, 16], "out_hwc": [64, 64, 32], "kernel_hw": [3, 3], "stride": 1}
 
@@ -75,6 +77,16 @@ def test_text_shows_where_the_time_goes(run_folder: Path) -> None:
         ("a.json", '{"name": "x"}', InputError),
         ("a.json", "[]", InputError),
         ("a.json", json.dumps({"name": "x", "layers": [LAYER | {"in_hwc": [1, 2]}]}), InputError),
+        ("a.json", json.dumps({"name": "x", "layers": [LAYER | {"kind": "softmax"}]}), InputError),
+        ("a.json", json.dumps({"name": "x", "layers": [LAYER | {"in_hwc": [64, 0, 16]}]}), InputError),
+        ("a.json", json.dumps({"name": "x", "layers": [LAYER | {"in_hwc": [64, -1, 16]}]}), InputError),
+        ("a.json", json.dumps({"name": "x", "layers": [LAYER | {"in_hwc": [64, 10**12, 16]}]}), InputError),
+        ("a.json", json.dumps({"name": "x", "layers": [LAYER | {"stride": float("nan")}]}), InputError),
+        ("a.json", json.dumps({"name": "x", "layers": [LAYER | {"kernal": 3}]}), InputError),
+        ("a.json", json.dumps({"name": "x", "layers": []}), InputError),
+        ("a.json", json.dumps({"name": "x", "layers": [LAYER], "isa": 2}), InputError),
+        ("a.json", '"x"', InputError),
+        ("a.cfg", "[net]\nheight=32\nwidth=32\nchannels=3\n[lstm]\n", RoadslimError),
         ("a.txt", "layers", UsageError),
     ],
 )
@@ -84,3 +96,45 @@ def test_refuses_what_has_no_layers(tmp_path: Path, name: str, content: str | No
         (tmp_path / name).write_text(content)
     with pytest.raises(error, match=name):
         networks_of(tmp_path / name)
+
+
+def test_other_names_of_kinds(tmp_path: Path) -> None:
+    """A table may say transposed or avgpool, strides of two numbers and a dilation."""
+    rows = [
+        {"kind": "transposed", "in_hwc": [8, 8, 16], "out_hwc": [16, 16, 16], "kernel_hw": [2, 2], "stride": [2, 2]},
+        {"kind": "avgpool", "in_hwc": [16, 16, 16], "out_hwc": [1, 1, 16]},
+        LAYER | {"dilation": 6, "groups": 16},
+    ]
+    (tmp_path / "t.json").write_text(json.dumps({"name": "t", "layers": rows, "task": "segmentation"}))
+    (network,) = networks_of(tmp_path / "t.json")
+    assert [(layer.kind, layer.stride, layer.groups) for layer in network.layers] == [
+        *(("deconv", 2, 1), ("pool", 1, 1), ("conv", 1, 16)),
+    ]
+    assert network.predict("zcu104").dpu_ms > 0
+
+
+def test_boards() -> None:
+    """A board by name, or with another size, clock or number of cores; nonsense is refused."""
+    assert board_of("zcu104") is BOARDS["zcu104"]
+    own = board_of("zcu104", "B1024", 200.0, 1)
+    assert (own.architecture.name, own.mhz, own.cores, own.name) == ("B1024", 200.0, 1, "zcu104 with B1024")
+    assert board_of("zcu104", cores=1).mhz == 300.0
+    with pytest.raises(UnknownBoardError, match="zcu999"):
+        board_of("zcu999")
+    wrong = (
+        (("B999",), "--dpu"),
+        ((None, 0.0), "--mhz"),
+        ((None, float("nan")), "--mhz"),
+        ((None, None, 0), "--cores"),
+    )
+    for values, flag in wrong:
+        with pytest.raises(UsageError, match=flag):
+            board_of("zcu104", *values)  # type: ignore[arg-type]
+
+
+def test_smaller_boards_take_longer(shared_data: Path) -> None:
+    """The eight sizes in the order of their peak, on a full detector: no smaller one is faster."""
+    networks = networks_of(shared_data / "zcu104" / "networks.json")
+    (network,) = chosen(networks, "dk_yolov4_coco")
+    times = [network.predict(board_of("zcu104", size)).dpu_ms for size in ARCHITECTURES]
+    assert times == sorted(times, reverse=True)
