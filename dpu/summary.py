@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import asdict
+from math import isfinite
 from typing import Any
 
 from dpu.architecture import decode_fingerprint
@@ -41,7 +42,7 @@ def summarise(graph: Graph) -> dict[str, Any]:
         "vitis_ai": vitis_ai_version(graph),
         "libraries": libraries(graph),
         "quantiser": "vai_q_pytorch" if quantised and _is_from_pytorch(graph) else None,
-        "origin": graph.value("origin") or ("pytorch" if _is_from_pytorch(graph) else None),
+        "origin": graph.typed("origin", "string") or ("pytorch" if _is_from_pytorch(graph) else None),
         "family": decoded.family if decoded else dpu_name and dpu_name.split("_")[0],
         "dpu_name": dpu_name,
         "fingerprint": hexadecimal(fingerprint),
@@ -127,7 +128,8 @@ def _whole(graph: Graph) -> Subgraph:
 def _attributes(graph: Graph) -> dict[str, Any]:
     """The attributes of the graph and of its root that are short enough to show."""
     attrs = {**(graph.root.attrs if graph.root else {}), **graph.attrs}
-    return {key: attr.value for key, attr in sorted(attrs.items()) if attr.kind in _SHOWN_KINDS}
+    shown = {key: attr.value for key, attr in sorted(attrs.items()) if attr.kind in _SHOWN_KINDS}
+    return {key: str(v) if isinstance(v, float) and not isfinite(v) else v for key, v in shown.items()}  # for JSON
 
 
 def _subgraph(graph: Graph, subgraph: Subgraph, index: int) -> dict[str, Any]:
