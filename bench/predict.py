@@ -167,10 +167,11 @@ def _of_table(path: Path) -> list[Network]:
         rows = _TABLE.validate_python(document if isinstance(document, list) else [document])
     except ValidationError as error:
         mistake = error.errors()[0]
-        where = ".".join(map(str, mistake["loc"]))
+        where = ".".join(map(str, mistake["loc"])) or "the top"
+        said = mistake["msg"].removesuffix(" or instance of _NetworkRow").removesuffix(" or instance of _LayerRow")
         raise InputError(
             f"{path}: expected networks with `name` and `layers` (kind, in_hwc, out_hwc, kernel_hw, stride), "
-            f"found at {where}: {mistake['msg'].lower()}. Correct the file."
+            f"found at {where}: {said.lower()}. Correct the file."
         ) from None
     try:
         return [row.network() for row in rows]
@@ -230,7 +231,7 @@ def _totals_by_kind(layers: Sequence[LayerTime]) -> list[str]:
     all_ms = sum(layer.ms for layer in layers)
     totals = sorted(((sum(layer.ms for layer in rows), kind, rows) for kind, rows in of_kind.items()), reverse=True)
     return ["  by kind:"] + [
-        f"    {kind:<12} {len(rows):4} x {ms:8.3f} ms  {ms / all_ms:4.0%} of all, lanes {_mean_lane_use(rows):4.0%}"
+        f"    {kind:<12} {len(rows):4} layers {ms:8.3f} ms  {ms / all_ms:4.0%}, lanes {_mean_lane_use(rows):4.0%}"
         for ms, kind, rows in totals
     ]
 
