@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> CompileOptions:
-    from deploy.compile_job import CompileOptions
+    from deploy.compile_job import CompileOptions, check_dpu
     from deploy.container import IMAGE, chosen_engine
     from dpu.architecture import board
 
@@ -102,6 +102,7 @@ def _options(args: argparse.Namespace) -> CompileOptions:
             known = ", ".join(on.fingerprints)
             raise UsageError(f"--board-image: expected one of {known}, found {version}. Name that of the board's card.")
         fingerprint, target = on.fingerprints[version], on.name
+    check_dpu(fingerprint)
     return CompileOptions(
         fingerprint=fingerprint,
         out=args.out or Path(f"{args.bundle.absolute().stem}-{target}.bundle"),

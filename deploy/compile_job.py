@@ -85,19 +85,23 @@ class CompileOptions:
         return [self.engine.run_command(self.image, self.job, self.container, words) for _, words in self.steps()]
 
 
-def check_request(bundle: Bundle, options: CompileOptions) -> None:
-    """Refuse what cannot end well, before anything is started.
-
-    Raises:
-        UsageError: a DPU that the image's Vitis AI does not know, or no place for the result.
-        InputError: the bundle's model is compiled already, or has what the DPU has not.
-    """
-    dpu = decode_fingerprint(options.fingerprint)
+def check_dpu(fingerprint: int) -> None:
+    """Raise UsageError unless the image's Vitis AI compiles for the DPU with that fingerprint."""
+    dpu = decode_fingerprint(fingerprint)
     if (dpu.family, dpu.isa) != (_FAMILY, _ISA) or dpu.size is None:
         raise UsageError(
             f"expected the fingerprint of a {_FAMILY} of ISA {_ISA}, found {dpu.hexadecimal}, {dpu.family} of ISA "
             f"{dpu.isa}. Vitis AI 3.5 does not compile for it; docs/vitis.md tells which version does."
         )
+
+
+def check_request(bundle: Bundle, options: CompileOptions) -> None:
+    """Refuse what cannot end well, before anything is started.
+
+    Raises:
+        UsageError: no place for the result.
+        InputError: the bundle's model is compiled already, or has what the DPU has not.
+    """
     out = options.out
     if out.absolute() == bundle.path.absolute():
         raise UsageError(f"--out: expected another path than the bundle's own, found {out}. Name a new bundle.")

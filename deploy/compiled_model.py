@@ -30,18 +30,20 @@ class Comparison:
         images: how many.
         equal_share: of the numbers, those that are equal.
         max_abs_difference: the largest difference, as a real value.
+        relative_error: root mean square of the differences, as a share of that of the first model's numbers.
     """
 
     images: int
     equal_share: float
     max_abs_difference: float
+    relative_error: float
 
     def __str__(self) -> str:
         if self.equal_share == 1:
             return f"every number equal on {self.images} images"
         return (
             f"{100 * self.equal_share:.3f} % of the numbers equal on {self.images} images, "
-            f"largest difference {self.max_abs_difference:g}"
+            f"error {100 * self.relative_error:.2f} % RMS, largest difference {self.max_abs_difference:g}"
         )
 
 
@@ -105,10 +107,16 @@ def compare(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> Compari
     shapes = [[head.shape for head in heads] for heads in (ours, theirs)]
     if shapes[0] != shapes[1]:
         raise CompileError(f"expected heads of shapes {shapes[0]}, found {shapes[1]}. Name the network of the bundle.")
-    differences = [np.abs(a.astype(np.float64) - b) for a, b in zip(ours, theirs, strict=True)]
-    numbers = sum(difference.size for difference in differences)
-    equal = sum(int((difference == 0).sum()) for difference in differences)
-    return Comparison(len(ours[0]), equal / numbers, float(max(difference.max() for difference in differences)))
+    first = np.concatenate([head.ravel() for head in ours]).astype(np.float64)
+    differences = np.abs(first - np.concatenate([head.ravel() for head in theirs]))
+    size = float(np.sqrt(np.mean(first**2)))
+    error = float(np.sqrt(np.mean(differences**2)))
+    return Comparison(
+        images=len(ours[0]),
+        equal_share=float(np.mean(differences == 0)),
+        max_abs_difference=float(differences.max()),
+        relative_error=error / size if size else float(error > 0),
+    )
 
 
 def _compiled_head(head: HeadSpec, spec: DetectorSpec, leaving: Sequence[Op]) -> HeadSpec:

@@ -108,7 +108,7 @@ def _exported(folder: Path, class_name: str) -> Path:
 
 def _quantizer(mode: str, network: DarknetNetwork, folder: Path, bias_correction: bool) -> Any:
     """A torch_quantizer; only one can be at work in a process."""
-    sys.argv = [sys.argv[0], "--nndct_param_corr", str(bias_correction)]
+    given, sys.argv = sys.argv, [sys.argv[0], "--nndct_param_corr", str(bias_correction)]
     try:
         import xir  # noqa: F401, I001  (first, see above)
         from pytorch_nndct.apis import torch_quantizer
@@ -117,6 +117,8 @@ def _quantizer(mode: str, network: DarknetNetwork, folder: Path, bias_correction
             f"expected pytorch_nndct and xir, found: {error}. Run this in Vitis AI's container, in its conda "
             "environment vitis-ai-pytorch: `roadslim compile` does."
         ) from error
+    finally:
+        sys.argv = given
     sample = torch.zeros(1, network.cfg.input_channels, *network.cfg.input_hw)
     return torch_quantizer(mode, network, (sample,), output_dir=str(folder), device=torch.device("cpu"))
 

@@ -72,7 +72,10 @@ def test_a_model_that_differs_from_its_description(
 @pytest.mark.parametrize(
     ("devices", "message"),
     [
-        (("USER",), r"expected one DPU subgraph, found 0\. The model is quantised, not compiled\. .*roadslim compile BUNDLE"),
+        (
+            ("USER",),
+            r"expected one DPU subgraph, found 0\. The model is quantised, not compiled\. .*roadslim compile BUNDLE",
+        ),
         (("USER", "DPU", "CPU", "DPU"), r"expected one DPU subgraph, found 2\. An operator .* falls to the CPU"),
     ],
 )

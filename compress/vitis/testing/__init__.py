@@ -22,6 +22,11 @@ def fault() -> str:
     return os.environ.get(FAULT, "")
 
 
+def module_folders() -> tuple[Path, Path]:
+    """The folders that hold the stand-ins for `pytorch_nndct` and `xir`, for sys.path."""
+    return Path(__file__).with_name("modules"), dpu.stand_in_path()
+
+
 def container_environment(programs: Path) -> dict[str, str]:
     """The environment of a process that takes itself for one in the container.
 
@@ -29,7 +34,7 @@ def container_environment(programs: Path) -> dict[str, str]:
         programs: a folder to make, where `vai_c_xir` goes.
     """
     install(programs, "vai_c_xir")
-    modules = (Path(__file__).with_name("modules"), dpu.stand_in_path(), _ROOT)
+    modules = (*module_folders(), _ROOT)
     path = os.pathsep.join([str(programs), os.environ.get("PATH", "")])
     return {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(map(str, modules)), "OMP_NUM_THREADS": "1"}
 

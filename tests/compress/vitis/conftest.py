@@ -1,10 +1,9 @@
-"""A job folder with a small network and images, and the container's steps as processes on the stand-ins."""
+"""A job folder with a small network and images, and the container's steps on the stand-ins."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,10 @@ import pytest
 from compress.darknet.model_files import save_model
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import random_cfg, randomise
-from compress.vitis.testing import container_environment
+from compress.vitis.__main__ import main
+from compress.vitis.testing import FAULT, module_folders
 
-Step = Callable[..., "subprocess.CompletedProcess[str]"]
+Step = Callable[..., "tuple[int, str, str]"]
 
 
 @pytest.fixture
@@ -33,13 +33,24 @@ def job(tmp_path: Path, network: DarknetNetwork) -> Path:
     return tmp_path / "job"
 
 
+def forget_stand_ins() -> None:
+    """Let the next import of the stand-ins be the first."""
+    for name in [name for name in sys.modules if name.split(".")[0] in ("pytorch_nndct", "xir")]:
+        del sys.modules[name]
+
+
 @pytest.fixture
-def step(job: Path, tmp_path: Path) -> Step:
-    """Run one step of the job as in the container, in a process; `fault` is a stand-in's."""
+def step(job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Step]:
+    """Runs one step of the job on the stand-ins, imported anew as in a process of its own; `fault` is a stand-in's."""
+    for folder in module_folders():
+        monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.chdir(job)
 
-    def run(*argv: str, fault: str = "") -> subprocess.CompletedProcess[str]:
-        environment = {**container_environment(tmp_path / "programs"), "STAND_IN_FAULT": fault}
-        command = [sys.executable, "-m", "compress.vitis", *argv]
-        return subprocess.run(command, cwd=job, env=environment, capture_output=True, text=True, check=False)
+    def run(*argv: str, fault: str = "") -> tuple[int, str, str]:
+        forget_stand_ins()
+        monkeypatch.setenv(FAULT, fault)
+        exit_code = main([*argv])
+        return exit_code, *capsys.readouterr()
 
-    return run
+    yield run
+    forget_stand_ins()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,20 +9,23 @@ import numpy as np
 import pytest
 import torch
 
+from board_app.core.errors import InputError
 from compress.darknet.network import DarknetNetwork
 from compress.quantization import quantize, to_xmodel
+from compress.vitis.job import Job, VitisError
+from compress.vitis.quantizer import calibrate, export
 from dpu import xmodel
 
-Step = Callable[..., "subprocess.CompletedProcess[str]"]
+Step = Callable[..., "tuple[int, str, str]"]
 
 
 @pytest.mark.parametrize("correction", ["on", "off"])
 def test_calibrate_and_export(step: Step, job: Path, network: DarknetNetwork, correction: str) -> None:
-    """Two processes give the graph and the heads that the quantiser has for these batches, images unharmed."""
+    """Calibrating and exporting give the quantiser's graph and heads for these batches, the images unharmed."""
     for words in (("calibrate", "--batch", "4"), ("export",)):
-        done = step(*words, "--bias-correction", correction)
-        assert done.returncode == 0, done.stderr
-        assert "VAIQ_ERROR" not in done.stdout and "NO_XIR" not in done.stdout
+        exit_code, out, err = step(*words, "--bias-correction", correction)
+        assert exit_code == 0, err
+        assert "VAIQ_ERROR" not in out and "NO_XIR" not in out
     images = torch.from_numpy(np.load(job / "input" / "images.npy")).float() / 255
     expected = quantize(network, [images[:4], images[4:]], bias_correction=correction == "on")
     graph = xmodel.load(job / "output" / "quantised.xmodel")
@@ -35,36 +37,39 @@ def test_calibrate_and_export(step: Step, job: Path, network: DarknetNetwork, co
 
 def test_calibration_that_silently_did_nothing(step: Step) -> None:
     """A calibration that prints an error and returns normally is an error here."""
-    done = step("calibrate", fault="no_calibration")
-    assert done.returncode == 1
-    assert "expected quant_info.json from pytorch_nndct's calibration, found none" in done.stderr
+    exit_code, _, err = step("calibrate", fault="no_calibration")
+    assert exit_code == 1
+    assert "expected quant_info.json from pytorch_nndct's calibration, found none" in err
 
 
-def test_export_without_calibration(step: Step) -> None:
+def test_export_without_calibration(job: Path) -> None:
     """The export says what is missing before the quantiser ends the process without a word of ours."""
-    done = step("export")
-    assert done.returncode == 1 and "Run `calibrate` first" in done.stderr
+    with pytest.raises(VitisError, match=r"expected quant_info\.json of a calibration .* Run `calibrate` first"):
+        export(Job(job), bias_correction=False)
 
 
-def test_export_with_another_bias_correction(step: Step) -> None:
+def test_export_with_another_bias_correction(job: Path) -> None:
     """Calibrated without bias correction, exported with it: named before it begins."""
-    assert step("calibrate", "--bias-correction", "off").returncode == 0
-    done = step("export")
-    assert done.returncode == 1 and "expected bias_corr.pth" in done.stderr
+    Job(job).calibration.mkdir(parents=True)
+    (Job(job).calibration / "quant_info.json").write_text("{}")
+    with pytest.raises(VitisError, match=r"expected bias_corr\.pth"):
+        export(Job(job), bias_correction=True)
 
 
-def test_a_quantiser_that_ends_the_process(step: Step) -> None:
-    """exit(2) from inside the quantiser comes out as our error with exit code 1."""
-    assert step("calibrate").returncode == 0
-    done = step("export", fault="exits")
-    assert done.returncode == 1 and "found that it ended with exit code 2" in done.stderr
-
-
-def test_a_network_cut_in_parts(step: Step) -> None:
-    """Several graphs from one network are refused by their names."""
-    assert step("calibrate").returncode == 0
-    done = step("export", fault="cut_graph")
-    assert done.returncode == 1 and "DarknetNetwork_0_int.xmodel, DarknetNetwork_1_int.xmodel" in done.stderr
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("exits", "found that it ended with exit code 2"),
+        ("cut_graph", "DarknetNetwork_0_int.xmodel, DarknetNetwork_1_int.xmodel"),
+    ],
+)
+def test_an_export_that_goes_wrong(step: Step, job: Path, network: DarknetNetwork, fault: str, expected: str) -> None:
+    """exit(2) from inside the quantiser, and several graphs from one network, come out as our errors."""
+    Job(job).calibration.mkdir(parents=True)
+    (Job(job).calibration / "quant_info.json").write_text("{}")
+    torch.save([torch.rand(1, 3, 32, 32)], Job(job).calibration / "stand_in_batches.pth")
+    exit_code, _, err = step("export", "--bias-correction", "off", fault=fault)
+    assert exit_code == 1 and expected in err
 
 
 @pytest.mark.parametrize(
@@ -75,15 +80,30 @@ def test_a_network_cut_in_parts(step: Step) -> None:
         (np.zeros((0, 3, 32, 32), np.uint8), "found uint8 (0, 3, 32, 32)"),
     ],
 )
-def test_wrong_images(step: Step, job: Path, images: np.ndarray, expected: str) -> None:
+def test_wrong_images(job: Path, images: np.ndarray, expected: str) -> None:
     """Images that do not fit the network are refused before the quantiser sees them."""
     np.save(job / "input" / "images.npy", images)
-    done = step("calibrate")
-    assert done.returncode == 1 and expected in done.stderr
+    with pytest.raises(InputError) as caught:
+        calibrate(Job(job), 4, bias_correction=True)
+    assert expected in str(caught.value)
 
 
-def test_missing_inputs(step: Step, job: Path) -> None:
-    """A job without a network says which file it misses."""
-    (job / "input" / "model.weights").unlink()
-    done = step("calibrate")
-    assert done.returncode == 1 and "model.weights, found none" in done.stderr
+def test_images_that_are_no_array(job: Path) -> None:
+    """Rubbish in the place of the images is named."""
+    (job / "input" / "images.npy").write_bytes(b"rubbish")
+    with pytest.raises(InputError, match="expected a numpy array"):
+        calibrate(Job(job), 4, bias_correction=True)
+
+
+@pytest.mark.parametrize("name", ["model.cfg", "model.weights", "images.npy"])
+def test_missing_inputs(job: Path, name: str) -> None:
+    """A job that is not whole says which file it misses."""
+    (job / "input" / name).unlink()
+    with pytest.raises(InputError, match=f"{name}, found none"):
+        calibrate(Job(job), 4, bias_correction=True)
+
+
+def test_outside_the_container(job: Path) -> None:
+    """Without pytorch_nndct the error says where it is."""
+    with pytest.raises(VitisError, match="Run this in Vitis AI's container"):
+        calibrate(Job(job), 4, bias_correction=True)
