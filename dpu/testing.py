@@ -6,6 +6,7 @@ import numpy as np
 
 from dpu.arithmetic import LEAKY_SLOPE
 from dpu.graph import Attr, Graph, Op, Subgraph, Tensor
+from dpu.operators.pooling import average_factors
 
 
 class QuantisedGraph:
@@ -168,3 +169,145 @@ class QuantisedGraph:
         }
         shape = (1, height * scale, width * scale, channels)
         return self.fix(self.emit(name, "resize", shape, {"input": [source], "size": []}, attrs), fix_point)
+
+    def depthwise(
+        self,
+        name: str,
+        source: str,
+        kernel: int,
+        rng: np.random.Generator,
+        fix_point: int | None,
+        activation: str | None = "relu",
+        stride: int = 1,
+    ) -> str:
+        """A convolution of each channel alone with padding k // 2 and random weights, (1, k, k, C)."""
+        _, height, width, channels = self.shapes[source]
+        pad = kernel // 2
+        shape = (1, (height + 2 * pad - kernel) // stride + 1, (width + 2 * pad - kernel) // stride + 1, channels)
+        return self._random_window(
+            name,
+            "depthwise-conv2d",
+            source,
+            (1, kernel, kernel, channels),
+            shape,
+            stride,
+            pad,
+            rng,
+            fix_point,
+            activation,
+        )
+
+    def transposed(
+        self,
+        name: str,
+        source: str,
+        out: int,
+        kernel: int,
+        stride: int,
+        rng: np.random.Generator,
+        fix_point: int | None,
+        activation: str | None = "relu",
+        pad: int = 0,
+    ) -> str:
+        """A transposed convolution with random weights, (O, k, k, I); `pad` is cut off every side."""
+        _, height, width, channels = self.shapes[source]
+        shape = (1, (height - 1) * stride + kernel - 2 * pad, (width - 1) * stride + kernel - 2 * pad, out)
+        weights = (out, kernel, kernel, channels)
+        return self._random_window(
+            name, "transposed-conv2d", source, weights, shape, stride, pad, rng, fix_point, activation
+        )
+
+    def _random_window(
+        self,
+        name: str,
+        kind: str,
+        source: str,
+        weights: tuple[int, ...],
+        shape: tuple[int, ...],
+        stride: int,
+        pad: int,
+        rng: np.random.Generator,
+        fix_point: int | None,
+        activation: str | None,
+    ) -> str:
+        kernel, bias = weights[1], shape[-1]
+        inputs = {
+            "input": [source],
+            "weights": [self.const(f"{name}_weight", rng.integers(-60, 61, weights, dtype=np.int8), 8)],
+            "bias": [self.const(f"{name}_bias", rng.integers(-128, 128, bias, dtype=np.int8), 7)],
+        }
+        attrs = {
+            "kernel": Attr("int32_vec", (kernel, kernel)),
+            "stride": Attr("int32_vec", (stride, stride)),
+            "dilation": Attr("int32_vec", (1, 1)),
+            "pad": Attr("int32_vec", (pad,) * 4),
+            "pad_mode": Attr("string", "FLOOR"),
+        }
+        result = self.emit(name, kind, shape, inputs, attrs)
+        if activation is not None:
+            slope = {"alpha": Attr("float", LEAKY_SLOPE)} if activation == "leaky-relu" else {}
+            result = self.emit(f"{name}_act", activation, shape, {"input": [result]}, slope)
+        return self.fix(result, fix_point)
+
+    def scaled(self, name: str, source: str, factor: float, fix_point: int | None) -> str:
+        """A value times a number without a fix of its own, as the quantiser writes its approximations."""
+        attrs = {
+            "shape": Attr("int32_vec", (1,)),
+            "data_type": Attr("string", "FLOAT32"),
+            "data": Attr("bytes", np.array([factor], "<f4").tobytes()),
+        }
+        number = self.emit(f"{name}_i1", "const", (1,), {}, attrs)
+        return self.fix(self.emit(name, "mul", self.shapes[source], {"input": [source, number]}, {}), fix_point)
+
+    def average_pool(self, name: str, source: str, kernel: int, stride: int, fix_point: int | None) -> str:
+        """An average pool and the factor with which the quantiser makes the mean the DPU's."""
+        _, height, width, channels = self.shapes[source]
+        shape = (1, (height - kernel) // stride + 1, (width - kernel) // stride + 1, channels)
+        attrs = {
+            "kernel": Attr("int32_vec", (kernel, kernel)),
+            "stride": Attr("int32_vec", (stride, stride)),
+            "pad": Attr("int32_vec", (0, 0, 0, 0)),
+            "pad_mode": Attr("string", "FLOOR"),
+            "global": Attr("bool", False),
+            "count_include_pad": Attr("bool", True),
+        }
+        factor, shift = average_factors((kernel, kernel))
+        mean = self.emit(f"{name}_i0", "avgpool2d", shape, {"input": [source]}, attrs)
+        return self.scaled(name, mean, kernel * kernel * factor / 2**shift, fix_point)
+
+    def hard_sigmoid(self, name: str, source: str, fix_point: int | None) -> str:
+        """A hard sigmoid and the factor with which the quantiser makes its slope 2731 / 2^14."""
+        plain = self.emit(f"{name}_i0", "hard-sigmoid", self.shapes[source], {"input": [source]}, {})
+        return self.scaled(name, plain, 6 * 2731 / 16384, fix_point)
+
+    def elementwise(self, name: str, kind: str, sources: list[str], fix_point: int | None) -> str:
+        """Any operator whose output has the shape of its inputs, smaller ones repeated: `mul`, `sigmoid`..."""
+        shape = np.broadcast_shapes(*(self.shapes[source] for source in sources))
+        return self.fix(self.emit(name, kind, shape, {"input": sources}, {}), fix_point)
+
+    def move(
+        self, name: str, kind: str, source: str, shape: tuple[int, ...], attrs: dict[str, Attr], fix_point: int | None
+    ) -> str:
+        """Any operator of one input with attributes: `transpose`, `flatten`, `pad`, `resize`, `reduction_max`..."""
+        return self.fix(self.emit(name, kind, shape, {"input": [source]}, attrs), fix_point)
+
+    def fully_connected(
+        self,
+        name: str,
+        source: str,
+        out: int,
+        rng: np.random.Generator,
+        fix_point: int | None,
+        activation: str | None = None,
+    ) -> str:
+        """A product of a vector (1, I) with random weights (O, I), and a bias."""
+        weights = rng.integers(-60, 61, (out, self.shapes[source][1]), dtype=np.int8)
+        inputs = {
+            "input": [source, self.const(f"{name}_weight", weights, 9)],
+            "bias": [self.const(f"{name}_bias", rng.integers(-128, 128, out, dtype=np.int8), 7)],
+        }
+        attrs = {"transpose_a": Attr("bool", False), "transpose_b": Attr("bool", True)}
+        result = self.emit(name, "matmul", (1, out), inputs, attrs)
+        if activation is not None:
+            result = self.emit(f"{name}_act", activation, (1, out), {"input": [result]}, {})
+        return self.fix(result, fix_point)

@@ -45,6 +45,12 @@ def form_of(
     return maker(graph, group, shapes, fix_points, fix_point)
 
 
+def check_slope(graph: Grouped, group: Group) -> None:
+    """Refuse a leaky ReLU with another slope than the DPU's."""
+    if group.activation == "LEAKYRELU" and (alpha := group.end.typed("alpha", "float")) != LEAKY_SLOPE:
+        graph.refuse(group.end, f"slope {alpha}; the DPU has only 26/256 = {LEAKY_SLOPE}")
+
+
 def fixed_constant(graph: Grouped, op: Op, argument: str) -> Op | None:
     """An operator's weights or bias as int8 `const-fix`, or None where it has none. Refuses an unquantised one."""
     names = op.inputs.get(argument, [])
@@ -91,8 +97,6 @@ def _convolution(
     graph: Grouped, group: Group, shapes: tuple[tuple[int, ...], ...], fix_points: tuple[int, ...], fix_point: int
 ) -> FormOrReason:
     op = group.op
-    if group.activation == "LEAKYRELU" and (alpha := group.ops[1].typed("alpha", "float")) != LEAKY_SLOPE:
-        graph.refuse(group.ops[1], f"slope {alpha}; the DPU has only 26/256 = {LEAKY_SLOPE}")
     constants = {name: made for name in ("weights", "bias") if (made := fixed_constant(graph, op, name)) is not None}
     attrs = {**_kept(op, *_WINDOW), "nonlinear": Attr("string", group.activation)}
     return Form(f"{op.type}-fix", attrs, constants)
@@ -101,6 +105,8 @@ def _convolution(
 def _pool(
     graph: Grouped, group: Group, shapes: tuple[tuple[int, ...], ...], fix_points: tuple[int, ...], fix_point: int
 ) -> FormOrReason:
+    if len(shapes) != 1 or len(shapes[0]) != 4:
+        return f"its input is {[list(shape) for shape in shapes]}, expected one [N, H, W, C]"
     op, (_, height, width, _) = group.op, shapes[0]
     attrs = _kept(op, "kernel", "stride", "pad")
     pad = op.typed("pad", "int32_vec", (0, 0, 0, 0))

@@ -15,8 +15,6 @@ from dpu.graph import Attr, Op
 from dpu.lowering.forms import Form, FormOrReason, const_fix, fixed_constant
 from dpu.lowering.groups import VIEWS, Group, Grouped
 
-TYPES = ("matmul", "inner-product")
-
 _LARGEST_KERNEL = 16
 
 

@@ -17,10 +17,12 @@ from dpu.errors import UnsupportedModelError, XmodelError
 from dpu.graph import Graph, Op
 
 CONVOLUTIONS = ("conv2d", "depthwise-conv2d", "transposed-conv2d", "transposed-depthwise-conv2d")
+FULLY_CONNECTED = ("matmul", "inner-product")
 VIEWS = ("reshape", "flatten", "squeeze", "transpose")  # the same values in another shape or order
 
 _ACTIVATIONS = {"relu": "RELU", "leaky-relu": "LEAKYRELU", "relu6": "RELU6"}
-_FUSED_AFTER = {"relu": (*CONVOLUTIONS, "add", "eltwise", "mul"), "leaky-relu": CONVOLUTIONS, "relu6": CONVOLUTIONS}
+_LAYERS = (*CONVOLUTIONS, *FULLY_CONNECTED)
+_FUSED_AFTER = {"relu": (*_LAYERS, "add", "eltwise", "mul"), "leaky-relu": _LAYERS, "relu6": _LAYERS}
 _TAKES_FACTOR = ("avgpool2d", "hard-sigmoid", "reduction_mean")
 
 
@@ -72,7 +74,8 @@ class Grouped:
         """The groups that read a group's value, rounded or not, one entry for each reading."""
         inside = {op.name for op in group.ops}
         for op in group.ops:
-            yield from (self.of[reader.name] for reader in self.readers[op.name] if reader.name not in inside)
+            names = [reader.name for reader in self.readers[op.name] if reader.name not in inside]
+            yield from (self.of[name] for name in names if name in self.of)
 
     def refuse(self, op: Op, why: str) -> NoReturn:
         """Raise UnsupportedModelError for an operator."""
@@ -105,6 +108,8 @@ def grouped(graph: Graph) -> Grouped:
     ops = graph.op_by_name()
     for op in graph.ops:
         names = op.input_names()
+        if op.type == "fix" and len(names) != 1:
+            result.refuse(op, f"it has {len(names)} inputs, expected 1")
         if op.type == "const" or (names and all(name in result.constant for name in names)):
             result.constant[op.name] = op
         elif op.name not in result.of:

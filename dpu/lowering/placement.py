@@ -11,10 +11,9 @@ import logging
 from dataclasses import dataclass
 
 from dpu.graph import Op
-from dpu.lowering.forms import MAKERS, Form, form_of
-from dpu.lowering.fully_connected import TYPES as FULLY_CONNECTED
-from dpu.lowering.fully_connected import Source, fully_connected, source_of
-from dpu.lowering.groups import CONVOLUTIONS, VIEWS, Group, Grouped, Position
+from dpu.lowering.forms import MAKERS, Form, check_slope, form_of
+from dpu.lowering.fully_connected import fully_connected, source_of
+from dpu.lowering.groups import CONVOLUTIONS, FULLY_CONNECTED, VIEWS, Group, Grouped, Position
 
 _log = logging.getLogger(__name__)
 
@@ -104,8 +103,8 @@ class Placement:
             if op.type in _NEEDS_FIX:
                 self.graph.refuse(op, f"its input {offending!r} is not quantised: an input must be quantised by a fix")
             return f"its input {offending!r} is not quantised"
-        source: Source | None = None
-        if op.type in VIEWS and not self._stays_on_dpu(group):
+        check_slope(self.graph, group)
+        if op.type in VIEWS and not (reads and self._stays_on_dpu(group)):
             return "its input is on the CPU"
         position = self._position(group)
         if position is None:

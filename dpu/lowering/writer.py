@@ -12,8 +12,8 @@ from typing import Any
 from dpu.errors import UnsupportedModelError
 from dpu.graph import Attr, Graph, Op, Subgraph, Tensor
 from dpu.lowering.forms import int8_tensor
-from dpu.lowering.fully_connected import TYPES as FULLY_CONNECTED
 from dpu.lowering.fully_connected import picture_shape
+from dpu.lowering.groups import FULLY_CONNECTED
 from dpu.lowering.placement import Placed, Placement
 from dpu.workload import workload
 
@@ -195,7 +195,7 @@ class _Writer:
     def _float2fix(self, name: str, fix: Op | None = None) -> Op:
         """A CPU value as int8, in the CPU's subgraph: the fix itself changes the type, or one is added after it."""
         place = self.placement.of(name)
-        source = self.float[fix.input_names()[0]] if fix else self.float[name]
+        source = self._as_float(fix.input_names()[0], place.level) if fix else self.float[name]
         fix_point = self.placement.grid[name]
         own = fix.name if fix else f"{name}_fix"
         tensor = int8_tensor(fix.output.name if fix else own, source.output.shape, fix_point)
