@@ -94,12 +94,8 @@ def compile_bundle(path: Path, options: CompileOptions, steps: Steps) -> Compile
 
 
 def _run_step(name: str, command: list[str], options: CompileOptions, steps: Steps) -> None:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[line]}"),
-    )
+    last_line = TextColumn("{task.fields[line]}", markup=False)  # which has brackets of its own
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), last_line)
     with steps.step(name, spinner=False) as step:
         terminal = steps.terminal
         with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:

@@ -49,13 +49,19 @@ def _parser() -> argparse.ArgumentParser:
         step.add_argument("--job", type=Path, default=Path(), metavar="DIR", help="the job folder (here)")
     for step in (calibrate, export):
         step.add_argument("--bias-correction", choices=("on", "off"), default="on", help="as in calibration (on)")
-    calibrate.add_argument("--batch", type=int, default=4, metavar="N", help="images a forward (4)")
+    calibrate.add_argument("--batch", type=_above_zero, default=4, metavar="N", help="images a forward (4)")
     compile_.add_argument("--fingerprint", type=_hexadecimal, required=True, metavar="0x...", help="of the DPU")
     compile_.add_argument(
         "--quantizer", choices=("roadslim", "vitis"), default="roadslim",
         help="whose graph: input/quantised.xmodel of roadslim, or output/quantised.xmodel of `export` (roadslim)",
     )  # fmt: skip
     return parser
+
+
+def _above_zero(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
+    return int(text)
 
 
 def _hexadecimal(text: str) -> int:

@@ -148,6 +148,7 @@ def test_amds_quantiser_on_the_runs_network(compile_: Compile, tmp_path: Path, r
     assert compiled.spec.origin["quantizer"] == "vitis"
 
 
+@pytest.mark.slow
 def test_another_network_is_seen(compile_: Compile, run_folder: Path, tmp_path: Path) -> None:
     """A float network that is named is taken; how far its int8 answers are from the bundle's is in the report."""
     network = randomise(DarknetNetwork(random_cfg(34, 6, (32, 32), slope=26 / 256)), seed=4)
