@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,8 @@ from dpu.errors import UnknownBoardError, UnsupportedModelError
 from dpu.latency import FITTED, Layer, layer_time, layers_of_graph, predict
 from dpu.layer_cost import work_of
 from dpu.testing import QuantisedGraph
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 def layers_of(network: dict[str, Any]) -> list[Layer]:
@@ -75,6 +81,25 @@ def test_published_times_are_met(networks: list[dict[str, Any]]) -> None:
             errors["all"].append(abs(forecast.fps_all_cores / network["zcu104_fps_multi_thread"] - 1))
     assert np.mean(errors["one"]) < 0.045
     assert np.mean(errors["all"]) < 0.08 and np.mean(errors["end"]) < 0.08
+
+
+def test_networks_it_was_not_fitted_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks from their papers, none of them fitted: operations as AMD states, mean error of one core below 8 %."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    further = importlib.import_module("further_networks").further_networks()
+    errors = [abs(predict(n.layers).dpu_ms * n.kv260_fps / 1000 - 1) for n in further]
+    assert len(errors) >= 12 and np.mean(errors) < 0.08
+
+
+@pytest.mark.slow
+def test_leaving_networks_out(shared_data: Path) -> None:
+    """The script's leave-one-network-out errors of one core, two cores and end to end are at most 8 % in the mean."""
+    command = [sys.executable, SCRIPTS / "fit_latency_model.py", shared_data / "zcu104" / "networks.json"]
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS.parent)}
+    said = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout  # noqa: S603
+    (row,) = (line for line in said.splitlines() if "leave one network out" in line)
+    means = [float(cell.split("%")[0]) for cell in row.split("|")[2:5]]
+    assert len(means) == 3 and max(means) <= 8.0
 
 
 def test_a_layer_of_17_channels_costs_as_32() -> None:
