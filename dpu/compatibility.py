@@ -72,8 +72,10 @@ def check(graph: Graph, board: Board | None = None, fingerprint: int | None = No
     images: list[str] = []
     for subgraph in graph.subgraphs("DPU"):
         images += place.images(subgraph)
-        reasons += _fitting(graph, subgraph, place)
+        reasons += _fitting(subgraph, place)
         reasons += _runner_needs(subgraph, place)
+    of_family = [part for part in graph.subgraphs("DPU") if place.is_family_of(part)]
+    reasons += _limits(graph, {name for part in of_family for name in part.all_op_names()}, place.target)
     reasons = list(dict.fromkeys(reasons))
     return Verdict(not reasons, tuple(reasons), tuple(dict.fromkeys(images)) if not reasons else ())
 
@@ -106,6 +108,11 @@ class _Place:
     def images(self, subgraph: Subgraph) -> list[str]:
         found = _fingerprint(subgraph)
         return [image for image, value in self.accepted.items() if image and found in (0, value)]
+
+    def is_family_of(self, subgraph: Subgraph) -> bool:
+        """Whether a subgraph was compiled for this family, or for none in particular."""
+        found = _fingerprint(subgraph)
+        return not found or decode_fingerprint(found).family == self.family
 
     def fingerprints(self) -> str:
         """`0x1... (Vitis AI 2.5) or 0x2... (Vitis AI 3.0, 3.5)`."""
@@ -150,12 +157,12 @@ def _cpu_parts(graph: Graph) -> Iterator[Reason]:
             )
 
 
-def _fitting(graph: Graph, subgraph: Subgraph, place: _Place) -> Iterator[Reason]:
-    """Family, fingerprint, size and limits of one compiled subgraph."""
+def _fitting(subgraph: Subgraph, place: _Place) -> Iterator[Reason]:
+    """Family, fingerprint and size of one compiled subgraph."""
     found = _fingerprint(subgraph)
     decoded = decode_fingerprint(found) if found else None
     compiled_for = f"Subgraph {subgraph.name} was compiled for"
-    if decoded and place.accepted and decoded.family != place.family:
+    if decoded and not place.is_family_of(subgraph):
         message = f"{compiled_for} {decoded.family} (0x{found:x}); {place.name} has a {place.family}."
         yield Reason("family", message, place.compile_remedy)
         return
@@ -172,7 +179,6 @@ def _fitting(graph: Graph, subgraph: Subgraph, place: _Place) -> Iterator[Reason
     if size is not None and size.ops_per_cycle > place.architecture.ops_per_cycle:
         message = f"{compiled_for} a {size.name}; {place.name} has a smaller one, a {place.architecture.name}."
         yield Reason("dpu_size", message, place.compile_remedy)
-    yield from _limits(graph, set(subgraph.all_op_names()), place.target)
 
 
 def _limits(graph: Graph, names: set[str], target: Target) -> Iterator[Reason]:

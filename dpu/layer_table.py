@@ -10,24 +10,36 @@ from dpu.graph import Graph, Op, Subgraph, Tensor
 _NO_LAYER = ("const", "const-fix", "data", "data-fix", "fix", "upload", "download")
 
 
-def layer_rows(graph: Graph, subgraph: Subgraph) -> list[dict[str, Any]]:
-    """One row for each operator of a subgraph that computes something, in the graph's order.
+class Readings:
+    """Who reads what in a graph, looked up once for all its subgraphs."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.ops = graph.op_by_name()
+        self.readers = graph.consumers()
+        self.order = {op.name: index for index, op in enumerate(graph.ops)}
+
+    def inside(self, subgraph: Subgraph) -> list[Op]:
+        """A subgraph's operators in the graph's order."""
+        return [self.ops[name] for name in sorted(subgraph.all_op_names(), key=self.order.__getitem__)]
+
+    def fixed_after(self, op: Op) -> int | None:
+        """In a quantised graph the fix point that the `fix` behind an operator gives; the first if there are more."""
+        return next((fix_point(reader) for reader in self.readers[op.name] if reader.type == "fix"), None)
+
+
+def layer_rows(readings: Readings, inside: list[Op]) -> list[dict[str, Any]]:
+    """One row for each of a subgraph's operators that computes something.
 
     Shapes are those of the tensors (NHWC), `kernel_hw` and `stride_hw` None where the operator has none; `fix_points`
     has `input`, `weights`, `bias` and `output`; `workload` counts as AMD's compiler does (a multiply-accumulate is 2).
     """
-    ops = graph.op_by_name()
-    fixed_after = _fix_after(graph)
-    inside = set(subgraph.all_op_names())
-    return [_row(op, ops, fixed_after) for op in graph.ops if op.name in inside and op.type not in _NO_LAYER]
+    return [_row(op, readings) for op in inside if op.type not in _NO_LAYER]
 
 
-def constants(graph: Graph, subgraph: Subgraph) -> list[Op]:
-    """The constants that a subgraph reads, each once."""
-    ops = graph.op_by_name()
-    inside = set(subgraph.all_op_names())
-    read = {name: None for op in graph.ops if op.name in inside for name in (op.name, *op.input_names())}
-    return [ops[name] for name in read if ops[name].type in ("const", "const-fix")]
+def constants(readings: Readings, inside: list[Op]) -> list[Op]:
+    """The constants that a subgraph's operators are or read, each once."""
+    read = dict.fromkeys(name for op in inside for name in (op.name, *op.input_names()))
+    return [readings.ops[name] for name in read if readings.ops[name].type in ("const", "const-fix")]
 
 
 def element_count(tensor: Tensor) -> int:
@@ -47,23 +59,15 @@ def fix_point(op: Op) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _fix_after(graph: Graph) -> dict[str, int | None]:
-    """In a quantised graph, by operator name, the fix point of the `fix` behind; the first if there are more."""
-    after: dict[str, int | None] = {}
-    for op in graph.ops:
-        for name in op.input_names() if op.type == "fix" else ():
-            after.setdefault(name, fix_point(op))
-    return after
-
-
-def _row(op: Op, ops: dict[str, Op], fixed_after: dict[str, int | None]) -> dict[str, Any]:
+def _row(op: Op, readings: Readings) -> dict[str, Any]:
+    ops = readings.ops
     first = next(iter(op.inputs.get("input", [])), None)
     parameters = [_source(ops, name) for key, names in op.inputs.items() if key != "input" for name in names]
     parameters = [constant for constant in parameters if constant.type in ("const", "const-fix")]
 
     def position(argument: str) -> int | None:
         names = op.inputs.get(argument, [])
-        return None if not names else _position(ops[names[0]], fixed_after)
+        return None if not names else _position(ops[names[0]], readings)
 
     return {
         "name": op.name,
@@ -79,7 +83,7 @@ def _row(op: Op, ops: dict[str, Op], fixed_after: dict[str, int | None]) -> dict
             "input": position("input"),
             "weights": position("weights"),
             "bias": position("bias"),
-            "output": _position(op, fixed_after),
+            "output": _position(op, readings),
         },
         "workload": op.value("workload") if isinstance(op.value("workload"), int) else None,
     }
@@ -92,9 +96,9 @@ def _source(ops: dict[str, Op], name: str) -> Op:
     return ops[names[0]] if op.type == "fix" and len(names) == 1 else op
 
 
-def _position(op: Op, fixed_after: dict[str, int | None]) -> int | None:
+def _position(op: Op, readings: Readings) -> int | None:
     own = fix_point(op)
-    return own if own is not None else fixed_after.get(op.name)
+    return own if own is not None else readings.fixed_after(op)
 
 
 def _pair(op: Op, key: str) -> list[int] | None:

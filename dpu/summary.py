@@ -11,7 +11,7 @@ from typing import Any
 from dpu.architecture import decode_fingerprint
 from dpu.errors import DpuError
 from dpu.graph import Graph, Op, Subgraph
-from dpu.layer_table import byte_count, constants, element_count, fix_point, layer_rows
+from dpu.layer_table import Readings, byte_count, constants, element_count, fix_point, layer_rows
 from dpu.lowering import is_quantised, lower
 
 _SHOWN_KINDS = ("bool", "int32", "uint32", "int64", "uint64", "float", "double", "string", "string_vec")
@@ -33,7 +33,8 @@ def summarise(graph: Graph) -> dict[str, Any]:
     fingerprint = dpu_fingerprint(graph)
     dpu_name = next((name for part in graph.subgraphs("DPU") if (name := part.typed("dpu_name", "string"))), None)
     decoded = decode_fingerprint(fingerprint) if fingerprint else None
-    everything = constants(graph, _whole(graph))
+    readings = Readings(shown)
+    everything = constants(Readings(graph), graph.ops)
     return {
         "name": graph.name,
         "kind": "quantised" if quantised else "compiled" if graph.subgraphs("DPU") else "other",
@@ -52,7 +53,7 @@ def summarise(graph: Graph) -> dict[str, Any]:
         "ops": dict(sorted(Counter(op.type for op in graph.ops).items())),
         "op_definitions": len(graph.op_defs),
         "attributes": _attributes(graph),
-        "subgraphs": [_subgraph(shown, part, index) for index, part in enumerate(parts)],
+        "subgraphs": [_subgraph(readings, part, index) for index, part in enumerate(parts)],
     }
 
 
@@ -87,27 +88,20 @@ def vitis_ai_version(graph: Graph) -> str | None:
 
 def boundary(graph: Graph, subgraph: Subgraph) -> tuple[list[Op], list[Op]]:
     """The operators whose tensors enter and leave a subgraph (constants aside), each sorted by tensor name."""
-    inside = set(subgraph.all_op_names())
-    ops = graph.op_by_name()
-    entering: dict[str, Op] = {}
-    read_inside: set[str] = set()
-    read_outside: set[str] = set()
-    for op in graph.ops:
-        for name in op.input_names():
-            if op.name not in inside:
-                read_outside.add(name)
-            elif name in inside:
-                read_inside.add(name)
-            else:
-                entering[name] = ops[name]
+    readings = Readings(graph)
+    return _boundary(readings, readings.inside(subgraph))
+
+
+def _boundary(readings: Readings, inside: list[Op]) -> tuple[list[Op], list[Op]]:
+    names = {op.name for op in inside}
+    entering = dict.fromkeys(name for op in inside for name in op.input_names() if name not in names)
     leaving = [
         op
-        for op in graph.ops
-        if op.name in inside
-        and op.type not in ("const", "const-fix")
-        and (op.name in read_outside or op.name not in read_inside)
+        for op in inside
+        if op.type not in ("const", "const-fix")
+        and not (readings.readers[op.name] and all(reader.name in names for reader in readings.readers[op.name]))
     ]
-    return sorted(entering.values(), key=_tensor_name), sorted(leaving, key=_tensor_name)
+    return sorted((readings.ops[name] for name in entering), key=_tensor_name), sorted(leaving, key=_tensor_name)
 
 
 def _tensor_name(op: Op) -> str:
@@ -132,12 +126,12 @@ def _attributes(graph: Graph) -> dict[str, Any]:
     return {key: str(v) if isinstance(v, float) and not isfinite(v) else v for key, v in shown.items()}  # for JSON
 
 
-def _subgraph(graph: Graph, subgraph: Subgraph, index: int) -> dict[str, Any]:
-    inside = set(subgraph.all_op_names())
-    entering, leaving = boundary(graph, subgraph)
-    entering = entering or [op for op in graph.ops if op.name in inside and op.type in ("data", "data-fix")]
-    counts = Counter(op.type for op in graph.ops if op.name in inside)
-    held = [op.output for op in constants(graph, subgraph)]
+def _subgraph(readings: Readings, subgraph: Subgraph, index: int) -> dict[str, Any]:
+    inside = readings.inside(subgraph)
+    entering, leaving = _boundary(readings, inside)
+    entering = entering or [op for op in inside if op.type in ("data", "data-fix")]
+    counts = Counter(op.type for op in inside)
+    held = [op.output for op in constants(readings, inside)]
     return {
         "index": index,
         "name": subgraph.name,
@@ -153,7 +147,7 @@ def _subgraph(graph: Graph, subgraph: Subgraph, index: int) -> dict[str, Any]:
         "inputs": [_tensor(op) for op in entering],
         "outputs": [_tensor(op) for op in leaving],
         "registers": _registers(subgraph),
-        "layers": layer_rows(graph, subgraph),
+        "layers": layer_rows(readings, inside),
     }
 
 

@@ -18,6 +18,8 @@ from dpu.errors import XmodelError
 from dpu.graph import Graph
 from dpu.xmodel_messages import FormatError, read_graph, write_graph
 
+MOST_PARTS = 500
+
 
 def load(path: str | Path) -> Graph:
     """The graph in a file. Raises XmodelError (not an .xmodel, damaged) or OSError."""
@@ -91,6 +93,11 @@ def check_structure(graph: Graph, source: str) -> None:
         seen.add(op.name)
     if graph.root is None:
         return
+    if len(graph.root.children) > MOST_PARTS:
+        raise XmodelError(
+            f"{source}: expected a root of at most {MOST_PARTS} subgraphs (real models have some ten), found "
+            f"{len(graph.root.children)}. Export it again."
+        )
     placed: set[str] = set()
     for subgraph in graph.root.walk():
         if subgraph.op_names and subgraph.children:
