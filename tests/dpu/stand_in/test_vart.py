@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -161,6 +162,74 @@ def test_cores_are_bound_round_robin_and_locked(modules: tuple[Any, Any], model:
     assert not waiting.is_alive()
 
 
+def test_cores_can_be_restricted(modules: tuple[Any, Any], model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """XLNX_DPU_DEVICE_CORES lists the cores to take in turn; one that is not there ends the real process."""
+    xir, vart = modules
+    subgraph = dpu_subgraph(xir, model)
+    for listed, expected in (("1", {1}), ("0", {0}), ("0,1", {0, 1}), ("", {0, 1})):
+        monkeypatch.setenv("XLNX_DPU_DEVICE_CORES", listed)
+        assert {vart.Runner.create_runner(subgraph, "run")._session.core.number for _ in range(4)} == expected
+    for listed in ("2", "first"):
+        monkeypatch.setenv("XLNX_DPU_DEVICE_CORES", listed)
+        with pytest.raises(RunError, match="numbers below 2"):
+            vart.Runner.create_runner(subgraph, "run")
+
+
+class Clock:
+    """Time that passes only while both cores are held: sleepers wake in order, and no run takes time of its own."""
+
+    def __init__(self, until: float) -> None:
+        self.now, self.until = 0.0, until
+        self._sleepers: list[float] = []
+        self._changed = threading.Condition()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        with self._changed:
+            wake = self.now + seconds
+            self._sleepers.append(wake)
+            while self.now < min(wake, self.until):
+                if len(self._sleepers) == 2 and self.now < min(self._sleepers):
+                    self.now = min(self._sleepers)
+                    self._changed.notify_all()
+                else:
+                    self._changed.wait(0.05)
+            self._sleepers.remove(wake)
+            self._changed.notify_all()
+
+
+@pytest.mark.parametrize(("threads", "busy"), [(2, 2), (3, 2)])
+def test_pace_predicted_gives_the_predicted_frame_rate(
+    modules: tuple[Any, Any], model: Path, monkeypatch: pytest.MonkeyPatch, threads: int, busy: int
+) -> None:
+    """Two cores and enough threads do 2 / predicted time pictures a second, on a clock that only the cores move."""
+    xir, vart = modules
+    monkeypatch.setenv("ROADSLIM_DPU_PACE", "predicted")
+    subgraph = dpu_subgraph(xir, model)
+    runners = [vart.Runner.create_runner(subgraph, "run") for _ in range(threads)]
+    held = predict(layers_of_graph(xmodel.load(model)), "zcu104").dpu_ms / 1e3
+    clock = Clock(until=20.5 * held)
+    monkeypatch.setattr(sys.modules["vart.cores"], "time", clock)
+    done = []
+
+    def work(runner: Any) -> None:
+        outs = [np.empty(tuple(t.dims), np.int8) for t in runner.get_output_tensors()]
+        while clock.now < clock.until:
+            runner.execute_async([np.zeros((1, 16, 16, 3), np.int8)], outs)
+            done.append(clock.now)
+
+    workers = [threading.Thread(target=work, args=(runner,)) for runner in runners]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert not worker.is_alive()
+    in_time = sum(moment <= 20.01 * held for moment in done)
+    assert abs(in_time - busy * 20) <= 3
+
+
 def test_pace_predicted_holds_the_core(modules: tuple[Any, Any], model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ROADSLIM_DPU_PACE=predicted holds each run for the latency model's time; other words are refused."""
     xir, vart = modules
@@ -256,3 +325,119 @@ def test_a_script_needs_only_the_stand_in_folder(model: Path, tmp_path: Path, bl
     outs = Executor(xmodel.load(model)).run({"x_fix": np.full((1, 16, 16, 3), 5, np.int8)})
     engine = "numpy" if "onnxruntime" in blocked else "onnxruntime"
     assert done.stdout.split() == [engine, str(sum(int(array.astype(int).sum()) for array in outs.values()))]
+
+
+def test_one_thread_in_a_runner(modules: tuple[Any, Any], model: Path) -> None:
+    """A second thread in the same runner ends the real process: make a runner for each."""
+    xir, vart = modules
+    runner = vart.Runner.create_runner(dpu_subgraph(xir, model), "run")
+    picture, outs = (
+        np.zeros((1, 16, 16, 3), np.int8),
+        [np.zeros(tuple(t.dims), np.int8) for t in runner.get_output_tensors()],
+    )
+    with runner._session.core.lock:
+        first = threading.Thread(target=runner.execute_async, args=([picture], outs))
+        first.start()
+        while not runner._in_use.locked():
+            time.sleep(0.001)
+        with pytest.raises(RunError, match="another thread"):
+            runner.execute_async([picture], outs)
+    first.join(10)
+    assert runner.execute_async([picture], outs) == (1, 0)
+
+
+def test_other_programs_get_the_core_while_a_run_is_under_way(modules: tuple[Any, Any], model: Path) -> None:
+    """Waiting for a core does not hold the interpreter: other threads go on."""
+    xir, vart = modules
+    runner = vart.Runner.create_runner(dpu_subgraph(xir, model), "run")
+    outs = [np.zeros(tuple(t.dims), np.int8) for t in runner.get_output_tensors()]
+    with runner._session.core.lock:
+        waiting = threading.Thread(target=runner.execute_async, args=([np.zeros((1, 16, 16, 3), np.int8)], outs))
+        waiting.start()
+        assert sum(range(10_000)) == 49_995_000 and waiting.is_alive()
+    waiting.join(10)
+
+
+def test_dynamic_arrays_compare_shapes(modules: tuple[Any, Any], model: Path) -> None:
+    """Without enable_dynamic_array only the size counts, as in the real binding; with it, all but the batch."""
+    xir, vart = modules
+    runner = vart.Runner.create_runner(dpu_subgraph(xir, model), "run")
+    outs = [np.zeros(tuple(t.dims), np.int8) for t in runner.get_output_tensors()]
+    flat, batch = np.full(768, 3, np.int8), np.full((2, 16, 16, 3), 3, np.int8)
+    runner.execute_async([flat], outs)
+    again = [np.zeros_like(out) for out in outs]
+    runner.execute_async([batch], again, enable_dynamic_array=True)
+    assert all(np.array_equal(one, other) for one, other in zip(outs, again, strict=True))
+    with pytest.raises(RunError, match="expected shape"):
+        runner.execute_async([flat], outs, True)
+
+
+def test_arguments_of_the_wrong_kind(modules: tuple[Any, Any], model: Path) -> None:
+    """What pybind11 refuses raises TypeError here as there; a read-only array ValueError."""
+    xir, vart = modules
+    graph = xir.Graph.deserialize(str(model))
+    with pytest.raises(TypeError, match="incompatible function arguments"):
+        vart.Runner.create_runner(graph, "run")
+    runner = vart.Runner.create_runner(dpu_subgraph(xir, model), "run")
+    picture, outs = (
+        np.zeros((1, 16, 16, 3), np.int8),
+        [np.zeros(tuple(t.dims), np.int8) for t in runner.get_output_tensors()],
+    )
+    for wrong in (3, None, "picture", {"x": picture}):
+        with pytest.raises(TypeError, match="incompatible function arguments"):
+            runner.execute_async(wrong, outs)
+    for job in (1, (1,), ("a", "b"), None):
+        with pytest.raises(TypeError, match="incompatible function arguments"):
+            runner.wait(job)
+    picture.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        runner.execute_async([picture], outs)
+
+
+def test_buffers_have_no_items(modules: tuple[Any, Any], model: Path) -> None:
+    """A TensorBuffer is looked at through numpy.asarray or a memoryview, as in the real module."""
+    xir, vart = modules
+    runner = vart.RunnerExt.create_runner(dpu_subgraph(xir, model), "run")
+    (buffer,) = runner.get_inputs()
+    np.asarray(buffer)[0, 0, 0] = (1, 2, 3)
+    assert memoryview(buffer)[0, 0, 0, 2] == 3 and np.array(buffer).sum() == 6
+    for use in (lambda: buffer[0], lambda: buffer.__setitem__(0, 1), lambda: len(buffer)):
+        with pytest.raises(TypeError, match="numpy.asarray"):
+            use()
+    assert "x_fix" in repr(buffer) and not hasattr(
+        vart.Runner.create_runner(dpu_subgraph(xir, model), "run"), "get_inputs"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "fingerprint", "chosen"),
+    [
+        ("zcu104_vai2.0_small_cnn", "0x1000020f6014407", "0x1000020F6014407"),
+        ("zcu104_vai2.5_small_cnn", "0x101000016010407", "0x101000016010407"),
+        ("vck190_vai1.4.1_densebox", None, ""),
+    ],
+)
+def test_real_models_of_other_dpus(
+    modules: tuple[Any, Any],
+    shared_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    fingerprint: str | None,
+    chosen: str,
+) -> None:
+    """Models for other images and families are refused; ROADSLIM_DPU_FINGERPRINT stands for another image's DPU."""
+    xir, vart = modules
+    root = xir.Graph.deserialize(str(shared_data / "xmodels" / f"{name}.xmodel")).get_root_subgraph()
+    parts = [part for part in root.toposort_child_subgraph() if part.get_attr("device") == "DPU"]
+    for part in parts:
+        model_fingerprint = fingerprint or f"0x{part.get_attr('dpu_fingerprint'):x}"
+        with pytest.raises(UnsupportedModelError, match=f"model_fingerprint {model_fingerprint} is un-matched"):
+            vart.Runner.create_runner(part, "run")
+    if chosen:
+        monkeypatch.setenv("ROADSLIM_DPU_FINGERPRINT", chosen)
+        for part in parts:
+            runner = vart.Runner.create_runner(part, "run")
+            assert runner.get_input_tensors()[0].dims[0] == 1
+        monkeypatch.setenv("ROADSLIM_DPU_FINGERPRINT", "zcu104")
+        with pytest.raises(RunError, match="hexadecimal"):
+            vart.Runner.create_runner(parts[0], "run")
