@@ -86,25 +86,26 @@ def _convolution(op: Op, arguments: Arguments) -> np.ndarray:
 
 def _pool(op: Op, arguments: Arguments) -> np.ndarray:
     x = _picture(op, arguments)
-    kernel_hw, stride_hw, pads = (x.shape[1], x.shape[2]), (1, 1), (0, 0, 0, 0)
+    kernel_hw, stride_hw, pads = x.shape[1:3], (1, 1), (0, 0, 0, 0)
     if not op.value("global", False):
         kernel_hw, stride_hw = _pair(op, "kernel"), _pair(op, "stride")
         pads = _pads(op, x.shape[1:3], kernel_hw, stride_hw)
     if op.type == "maxpool2d":
         best = _padded(x, pads, -np.inf)
         return np.asarray(np.max([seen for _, _, seen in _taps(best, kernel_hw, stride_hw, (1, 1))], axis=0))
-    counted = _padded(np.ones_like(x, np.float64), pads, 0.0)
-    declared = op.typed("pad", "int32_vec", (0, 0, 0, 0))
-    if op.value("count_include_pad", True):
-        inside = (declared[2], declared[3], declared[0], declared[1])
-        counted = _padded(
-            np.ones((1, *(x.shape[i] + inside[2 * i - 2] + inside[2 * i - 1] for i in (1, 2)), 1)), (0,) * 4
-        )
-        beyond = (pads[1] - inside[1], pads[3] - inside[3])
-        counted = _padded(counted, (0, beyond[0], 0, beyond[1]), float(bool(op.value("count_include_invalid", True))))
     total = sum(seen for _, _, seen in _taps(_padded(x.astype(np.float64), pads), kernel_hw, stride_hw, (1, 1)))
-    count = sum(seen for _, _, seen in _taps(counted, kernel_hw, stride_hw, (1, 1)))
+    count = sum(seen for _, _, seen in _taps(_counted(op, x, pads), kernel_hw, stride_hw, (1, 1)))
     return np.asarray(total / count).astype(np.float32)
+
+
+def _counted(op: Op, x: np.ndarray, pads: _Pads) -> np.ndarray:
+    """1 where a pixel counts in a mean: in the picture, in its padding or beyond that, as the attributes say."""
+    left, right, top, bottom = op.typed("pad", "int32_vec", (0, 0, 0, 0))
+    declared = pads if op.value("pad_mode") == "SAME" else (top, bottom, left, right)
+    picture = np.ones((1, *x.shape[1:3], 1))
+    padded = _padded(picture, declared, float(op.value("count_include_pad", True)))
+    beyond = (pads[0] - declared[0], pads[1] - declared[1], pads[2] - declared[2], pads[3] - declared[3])
+    return _padded(padded, beyond, float(op.value("count_include_invalid", True)))
 
 
 def _resize(op: Op, arguments: Arguments) -> np.ndarray:

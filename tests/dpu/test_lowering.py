@@ -44,7 +44,7 @@ def test_form_of_a_compiled_graph() -> None:
 
 
 def test_workload_equals_the_compilers(shared_data: Path) -> None:
-    """workload and workload_on_arch of real compiled convolutions and pools are reproduced."""
+    """workload and workload_on_arch of real compiled convolutions, transposed ones and pools are reproduced."""
     from dpu.workload import workload
 
     checked = 0
@@ -52,13 +52,13 @@ def test_workload_equals_the_compilers(shared_data: Path) -> None:
         graph = xmodel.load(shared_data / "xmodels" / f"{name}.xmodel")
         ops = graph.op_by_name()
         for op in graph.ops:
-            if op.type in ("conv2d-fix", "pool-fix") and op.attrs.get("workload"):
+            if op.attrs.get("workload"):
                 mine = workload(op, ops[op.inputs["input"][0]].output.shape)
                 assert mine[0] == op.value("workload"), op.name
                 if op.output.shape[1] < 1000:  # the pillar layer is tiled in another way
                     assert mine[1] == op.value("workload_on_arch"), op.name
                 checked += 1
-    assert checked >= 20
+    assert checked == 30
 
 
 @pytest.mark.parametrize("name", ["tinyyolo_default.int", "spp_nocorr.int", "cfg_tiny/CfgTiny_int"])
