@@ -17,13 +17,12 @@ _KINDS = {
     "concat-fix": "concat",
     "upsample-fix": "upsample",
     "pad-fix": "pad",
-    "strided-slice-fix": "slice",
     "strided_slice-fix": "slice",
+    "downsample-fix": "slice",
+    "reorg-fix": "slice",
+    "tile-fix": "slice",
     "hard-sigmoid-fix": "hard-sigmoid",
-    "leaky-relu-fix": "hard-sigmoid",
-    "relu-fix": "hard-sigmoid",
     "reshape-fix": "reshape",
-    "argmax": "reduce",
     "argmax-fix": "reduce",
     "reduction_max-fix": "reduce",
     "reduction_mean-fix": "reduce",
@@ -82,7 +81,7 @@ def _window(op: Op, source: tuple[int, int, int], target: tuple[int, int, int]) 
         groups = source[2]
     if _KINDS[op.type] == "reduce":
         return (source[0] // target[0] or 1, source[1] // target[1] or 1), 1, 1
-    if _KINDS[op.type] == "slice" or len(kernel) != 2 or not stride:
+    if _KINDS[op.type] in ("slice", "mul", "add") or len(kernel) != 2 or not stride:
         return (1, 1), 1, 1
     return (kernel[1], kernel[0]), stride[0], groups
 
