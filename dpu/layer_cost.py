@@ -63,7 +63,7 @@ class Layer:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Work:
     """What a layer asks for: `passed_bytes` are those of maps that may stay on the chip, at least in part."""
 

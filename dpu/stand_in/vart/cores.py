@@ -14,8 +14,6 @@ from typing import TypeVar
 from dpu.architecture import BOARDS
 from dpu.errors import RunError, UnsupportedModelError
 from dpu.graph import Graph, Subgraph
-from dpu.graph_layers import layers_of_integer_graph
-from dpu.latency import predict
 
 from .aborts import aborts
 
@@ -93,4 +91,7 @@ def held_s(graph: Graph, part: Subgraph) -> float:
         return 0.0
     if pace != "predicted":
         raise RunError(f"ROADSLIM_DPU_PACE: expected off or predicted, found {pace!r}. Set one of them.")
+    from dpu.graph_layers import layers_of_integer_graph
+    from dpu.latency import predict
+
     return predict(layers_of_integer_graph(graph, part.name), BOARD).dpu_ms / 1e3
