@@ -11,6 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from board_app.core.bundle import Bundle, load_bundle, write_bundle
 from board_app.core.detector_json import DetectorSpec, spec_fields_of
+from board_app.core.errors import RoadslimError
 from deploy.compile_job import (
     CompileOptions,
     calibration_images,
@@ -39,6 +40,7 @@ class CompileReport:
         compiled_and_quantised: the compiled model and the quantised one that it was made from, in the software DPU;
             None where the software DPU does not run the compiled one.
         vitis_and_roadslim: AMD's quantisation and the bundle's own, on the calibration images.
+        error: what went wrong.
     """
 
     fingerprint: str
@@ -50,20 +52,31 @@ class CompileReport:
     compiled_and_quantised: Comparison | None = None
     vitis_and_roadslim: Comparison | None = None
     steps: list[Step] = field(default_factory=list)
+    error: RoadslimError | DpuError | None = None
 
     def document(self) -> dict[str, Any]:
         """For `--json`."""
-        return {"schema_version": 1, "roadslim_version": roadslim_version(), **asdict(self)}
+        fields = {**asdict(replace(self, error=None)), "error": None if self.error is None else str(self.error)}
+        result = "compiled" if self.error is None else "failed"
+        return {"schema_version": 1, "roadslim_version": roadslim_version(), "result": result, **fields}
 
 
 def compile_bundle(path: Path, options: CompileOptions, steps: Steps) -> CompileReport:
     """Compile a bundle's model for one DPU and write the compiled bundle, whole or not at all.
 
-    Raises:
-        RoadslimError: with what was expected, found, and to do; the container's log is then beside `options.out`.
+    Returns:
+        How it went. Where `error` is set, nothing was written but the container's log beside `options.out`.
     """
     dpu = f"0x{options.fingerprint:x}"
     report = CompileReport(dpu, options.image, options.quantizer, str(options.out), str(options.log), steps=steps.done)
+    try:
+        _compile(report, path, options, steps)
+    except (RoadslimError, DpuError) as error:
+        report.error = error
+    return report
+
+
+def _compile(report: CompileReport, path: Path, options: CompileOptions, steps: Steps) -> None:
     with steps.step("check") as step:
         bundle = load_bundle(path)
         check_request(bundle, options)
@@ -74,7 +87,7 @@ def compile_bundle(path: Path, options: CompileOptions, steps: Steps) -> Compile
         options.engine.check(options.image)
         size = bundle.model_path.stat().st_size + (0 if images is None else images.nbytes)
         check_room(options.out.absolute().parent, 6 * size + _SPARE_BYTES)
-        step.message = f"{bundle.path.name} for DPU {dpu}, {options.image} in {options.engine.name}"
+        step.message = f"{bundle.path.name} for DPU {report.fingerprint}, {options.image} in {options.engine.name}"
     options.log.unlink(missing_ok=True)
     with job_folder(bundle, options, images) as job:
         for (name, _), command in zip(options.steps(), options.commands(), strict=True):
@@ -90,7 +103,6 @@ def compile_bundle(path: Path, options: CompileOptions, steps: Steps) -> Compile
             written = write_bundle(options.out, fields, content, bundle.labels)
             report.model_sha256 = written.model_sha256
             step.message = str(options.out)
-    return report
 
 
 def _run_step(name: str, command: list[str], options: CompileOptions, steps: Steps) -> None:

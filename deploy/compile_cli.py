@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from board_app.core.errors import UsageError
@@ -78,10 +82,27 @@ def run(args: argparse.Namespace) -> int:
         return 0
     terminal = Console(stderr=True, highlight=False)
     steps = Steps(terminal if args.json else Console(highlight=False), terminal)
-    report = compile_bundle(args.bundle, options, steps)
+    with _terminated_is_interrupted():
+        report = compile_bundle(args.bundle, options, steps)
     if args.json:
         print(json.dumps(report.document()), flush=True)
+    if report.error is not None:
+        raise report.error
     return 0
+
+
+@contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """Let a SIGTERM, as of a build server, end as an interrupt does: the container would go on without us."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _options(args: argparse.Namespace) -> CompileOptions:

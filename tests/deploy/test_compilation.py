@@ -117,6 +117,7 @@ def test_compiles_the_bundles_own_model(compile_: Compile, bundle: Bundle, tmp_p
     exit_code, out, err = compile_("--board", "zcu104", "--json")
     assert exit_code == 0, err
     report = json.loads(out)
+    assert report["result"] == "compiled" and report["error"] is None
     assert report["fingerprint"] == "0x101000056010407"
     assert report["compiled_and_quantised"] == equal(images=2)
     assert [step["name"] for step in report["steps"]] == ["check", "compile", "verify", "bundle"]
@@ -209,7 +210,9 @@ def test_what_goes_wrong_in_the_container(
 ) -> None:
     """The container's error comes out with the log's path; the log stays, nothing else does."""
     monkeypatch.setenv(FAULT, fault)
-    exit_code, _, err = compile_("--out", "new.bundle")
+    exit_code, out, err = compile_("--out", "new.bundle", "--json")
+    report = json.loads(out)
+    assert report["result"] == "failed" and expected in report["error"]
     assert exit_code == 1 and expected in err and f"The log: {tmp_path / 'new.bundle.log'}" in err
     assert "VITIS_AI Compilation" in (tmp_path / "new.bundle.log").read_text()
     nothing_left(tmp_path, "new.bundle.log")
@@ -224,7 +227,8 @@ def test_an_older_result_survives(compile_: Compile, tmp_path: Path, monkeypatch
     assert load_bundle(tmp_path / "new.bundle").model_sha256 == before
 
 
-def test_interrupted(engines: Path, bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(engines: Path, bundle: Bundle, tmp_path: Path, number: signal.Signals) -> None:
     """An interrupt removes the container, then ends with 130; only the log is left."""
     environment = {**os.environ, FAULT: "slow", "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-m", "roadslim", "compile", str(bundle.path), "--out", "new.bundle"]
@@ -232,7 +236,7 @@ def test_interrupted(engines: Path, bundle: Bundle, tmp_path: Path) -> None:
         container, log = engines / "roadslim-new", tmp_path / "new.bundle.log"
         until(lambda: log.exists() and "VITIS_AI Compilation" in log.read_text())
         inside = int(container.read_text())
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "roadslim compile: interrupted." in err
     assert "rm --force roadslim-new" in (engines / "calls").read_text()
