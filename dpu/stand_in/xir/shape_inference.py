@@ -13,18 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .aborts import aborts
+from . import windows
 from .op_definitions import BUILT_IN
+from .op_shapes import input_shape, wrong
 from .tensor import dtype_of
+from .windows import SPATIAL
 
 if TYPE_CHECKING:
-    from dpu.errors import RunError
-
     from .op import Op
 
 Shape = tuple  # of ints
-
-_SPATIAL = {1: (1,), 2: (2, 1), 3: (2, 1, 3)}  # which axis each number of a window is for: width, height, depth
 
 
 def infer(op: Op) -> tuple[Shape, str]:
@@ -45,96 +43,19 @@ def _dtype(op: Op) -> str:
     return op.get_input_tensor("input").dtype
 
 
-def _wrong(op: Op, why: str, remedy: str = "Check its inputs and attributes.") -> RunError:
-    return aborts(f"operator {op.get_name()!r} ({op.get_type()}): {why}", remedy)
-
-
-def _input(op: Op, argument: str = "input", rank: int | None = None) -> list[int]:
-    shape = op.get_input_tensor(argument).dims
-    if rank is not None and len(shape) != rank:
-        raise _wrong(op, f"expected {rank} dimensions in input {argument!r}, found {shape}")
-    return shape
-
-
 def _inputs(op: Op) -> list[list[int]]:
     return [tensor.dims for tensor in op.get_input_tensors_by_name("input")]
 
 
 def _same(op: Op) -> list[int]:
-    return _input(op)
+    return input_shape(op)
 
 
 def _shape_attribute(op: Op) -> list[int]:
     shape = op.get_attr("shape")
     if not shape or min(shape) <= 0:
-        raise _wrong(op, f"expected a shape of positive numbers, found {shape}")
+        raise wrong(op, f"expected a shape of positive numbers, found {shape}")
     return list(shape)
-
-
-def _extent(op: Op, size: int, kernel: int, stride: int, dilation: int, pads: int) -> int:
-    """Places of a window along one axis, by the attribute pad_mode (integer operators: FLOOR)."""
-    mode = op.get_attr("pad_mode") if op.has_attr("pad_mode") else "FLOOR"
-    last = size + pads - (kernel - 1) * dilation  # one more than where the last window begins
-    room = {"FLOOR": last - 1 + stride, "CEIL": last + 2 * (stride - 1), "SAME": size + pads + stride - 1}
-    room["VALID"] = last + stride - 1
-    if mode not in room:
-        raise _wrong(op, f"expected pad_mode FLOOR, CEIL, SAME or VALID, found {mode!r}")
-    return room[mode] // stride
-
-
-def _window(op: Op, extent: Callable[..., int], channels: int) -> list[int]:
-    """The input's shape with each spatial axis replaced by `extent(op, size, kernel, stride, dilation, pads)`."""
-    kernel, stride = op.get_attr("kernel"), op.get_attr("stride")
-    dilation = op.get_attr("dilation") if op.has_attr("dilation") else [1] * len(kernel)
-    pad = op.get_attr("pad") if op.has_attr("pad") else [0] * 2 * len(kernel)
-    if min(stride) < 1:
-        raise _wrong(op, f"expected strides of at least 1, found {stride}")
-    shape = [*_input(op, rank=len(kernel) + 2)[:-1], channels]
-    for i, axis in enumerate(_SPATIAL[len(kernel)]):
-        shape[axis] = extent(op, shape[axis], kernel[i], stride[i], dilation[i], pad[2 * i] + pad[2 * i + 1])
-    return shape
-
-
-def _conv(op: Op) -> list[int]:
-    dimensions = len(op.get_attr("kernel"))
-    depth, weights = _input(op)[-1], _input(op, "weights", dimensions + 2)
-    group = op.get_attr("group") if op.has_attr("group") else 1
-    if group < 1 or depth % group or weights[0] % group or weights[-1] != depth // group:
-        raise _wrong(op, f"weights {weights} do not fit an input of {depth} channels in {group} groups")
-    return _window(op, _extent, weights[0])
-
-
-def _depthwise(op: Op) -> list[int]:
-    dimensions = len(op.get_attr("kernel"))
-    weights = _input(op, "weights", dimensions + 2)
-    return _window(op, _extent, weights[0] * weights[-1] if dimensions == 2 else weights[-1])
-
-
-def _transposed_extent(op: Op, size: int, kernel: int, stride: int, dilation: int, pads: int) -> int:
-    mode = op.get_attr("pad_mode") if op.has_attr("pad_mode") else "FLOOR"
-    if mode in ("FLOOR", "CEIL"):
-        return (size - 1) * stride + dilation * (kernel - 1) + 1 - pads
-    if mode not in ("SAME", "VALID"):
-        raise _wrong(op, f"expected pad_mode FLOOR, CEIL, SAME or VALID, found {mode!r}")
-    return size * stride if mode == "SAME" else (size - 1) * stride + kernel
-
-
-def _transposed(op: Op) -> list[int]:
-    return _window(op, _transposed_extent, _input(op, "weights")[0])
-
-
-def _transposed_depthwise(op: Op) -> list[int]:
-    weights = _input(op, "weights")
-    if len(op.get_attr("kernel")) == 3:
-        return _window(op, _transposed_extent, weights[-1])
-    fixed = op.get_type().endswith("-fix")
-    return _window(op, _transposed_extent, weights[0] * weights[-1] if fixed else _input(op)[-1])
-
-
-def _pool(op: Op) -> list[int]:
-    whole = op.has_attr("global") and op.get_attr("global")
-    extent: Callable[..., int] = (lambda *_: 1) if whole else _extent
-    return _window(op, extent, _input(op)[-1])
 
 
 def _joined(op: Op, one: list[int], other: list[int]) -> list[int]:
@@ -146,7 +67,7 @@ def _joined(op: Op, one: list[int], other: list[int]) -> list[int]:
     result = []
     for a, b in pairs:
         if a != b and 1 not in (a, b):
-            raise _wrong(op, f"shapes {one} and {other} do not fit together")
+            raise wrong(op, f"shapes {one} and {other} do not fit together")
         result.append(b if a == 1 else a)
     return result
 
@@ -163,14 +84,14 @@ def _eltwise(op: Op) -> list[int]:
     shapes = _inputs(op)
     fits = len(shapes) == 1 or _joined(op, shapes[0], shapes[1]) in shapes[:2]
     if not fits or (len(shapes) > 2 and any(shape != shapes[0] for shape in shapes)):
-        raise _wrong(op, f"shapes {shapes} do not fit together")
+        raise wrong(op, f"shapes {shapes} do not fit together")
     return shapes[0]
 
 
 def _axis(op: Op, rank: int, axis: int | None = None) -> int:
     axis = op.get_attr("axis") if axis is None else axis
     if not -rank <= axis < rank:
-        raise _wrong(op, f"there is no axis {axis} in {rank} dimensions")
+        raise wrong(op, f"there is no axis {axis} in {rank} dimensions")
     return axis % rank
 
 
@@ -179,7 +100,7 @@ def _concat(op: Op) -> list[int]:
     axis = _axis(op, len(shapes[0]))
     others = [shape[:axis] + shape[axis + 1 :] for shape in shapes]
     if any(other != others[0] for other in others):
-        raise _wrong(op, f"shapes {shapes} differ in more than axis {axis}")
+        raise wrong(op, f"shapes {shapes} differ in more than axis {axis}")
     return [*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :]]
 
 
@@ -190,41 +111,43 @@ def _stack(op: Op) -> list[int]:
 
 
 def _inner_product(op: Op) -> list[int]:
-    shape, axis = _input(op), op.get_attr("axis")
-    depth, weights = math.prod(shape[axis:]), math.prod(_input(op, "weights"))
+    shape, axis = input_shape(op), op.get_attr("axis")
+    depth, weights = math.prod(shape[axis:]), math.prod(input_shape(op, "weights"))
     if weights % depth:
-        raise _wrong(op, f"{weights} weights are no multiple of {depth} inputs")
+        raise wrong(op, f"{weights} weights are no multiple of {depth} inputs")
     return [*shape[:axis], weights // depth]
 
 
 def _matmul(op: Op) -> list[int]:
     shapes = _inputs(op)
     if len(shapes) != 2 or min(map(len, shapes)) < 2:
-        raise _wrong(op, f"expected two inputs of at least two dimensions, found {shapes}")
+        raise wrong(op, f"expected two inputs of at least two dimensions, found {shapes}")
     turned = (op.get_attr("transpose_a"), op.get_attr("transpose_b"))
     (rows, inner), (inner_b, columns) = (s[-2:][::-1] if turned[i] else s[-2:] for i, s in enumerate(shapes))
     bias = [tensor.dims for tensor in op.get_input_tensors_by_name("bias")]
     if inner != inner_b or bias not in ([], [[columns]]):
-        raise _wrong(op, f"shapes {shapes} and bias {bias} do not fit together")
+        raise wrong(op, f"shapes {shapes} and bias {bias} do not fit together")
     return [*_joined(op, shapes[0][:-2], shapes[1][:-2]), rows, columns]
 
 
 def _batchnorm(op: Op) -> list[int]:
-    shape = _input(op)
+    shape = input_shape(op)
     channels = shape[_axis(op, len(shape))]
-    if [channels] != _input(op, "gamma")[:1] or [channels] != _input(op, "beta")[:1]:
-        raise _wrong(op, f"gamma {_input(op, 'gamma')} and beta {_input(op, 'beta')} do not fit {channels} channels")
+    if [channels] != input_shape(op, "gamma")[:1] or [channels] != input_shape(op, "beta")[:1]:
+        raise wrong(
+            op, f"gamma {input_shape(op, 'gamma')} and beta {input_shape(op, 'beta')} do not fit {channels} channels"
+        )
     return shape
 
 
 def _argmax(op: Op) -> list[int]:
-    shape = _input(op)
+    shape = input_shape(op)
     shape[_axis(op, len(shape))] = 1
     return shape
 
 
 def _reduction(op: Op) -> list[int]:
-    shape = _input(op)
+    shape = input_shape(op)
     axes = {_axis(op, len(shape), axis) for axis in op.get_attr("axis")}
     return [1 if i in axes else n for i, n in enumerate(shape) if i not in axes or op.get_attr("keep_dims")]
 
@@ -233,71 +156,71 @@ def _constant(op: Op, argument: str) -> list[int]:
     """The whole numbers that a constant input holds."""
     source = op.get_input_op(argument)
     if not source.has_attr("data"):
-        raise _wrong(op, f"its {argument} is computed in the network", f"Give the {argument} as a constant.")
+        raise wrong(op, f"its {argument} is computed in the network", f"Give the {argument} as a constant.")
     letter = {"int": "i", "uint": "u", "float": "f"}.get(source.get_output_tensor().dtype.rstrip("0123456789"))
     bits = int(source.get_output_tensor().dtype.lstrip("abcdefghijklmnopqrstuvwxyz"))
     if letter is None:
-        raise _wrong(op, f"its {argument} is of type {source.get_output_tensor().dtype}")
+        raise wrong(op, f"its {argument} is of type {source.get_output_tensor().dtype}")
     return [int(value) for value in np.frombuffer(source.get_attr("data"), f"<{letter}{bits // 8}")]
 
 
 def _reshape(op: Op) -> list[int]:
-    shape = _input(op)
+    shape = input_shape(op)
     wanted = _constant(op, "shape") if op.get_input_num("shape") else list(op.get_attr("shape"))
     result = [shape[i] if n == 0 and i < len(shape) else n for i, n in enumerate(wanted)]
     if op.get_type() == "reshape" and any(n < 0 for n in result):
         rest = math.prod(n for n in result if n > 0)
         result = [math.prod(shape) // rest if n < 0 else n for n in result]
     if math.prod(result) != math.prod(shape):
-        raise _wrong(op, f"{shape} has {math.prod(shape)} elements, {wanted} has {math.prod(result)}")
+        raise wrong(op, f"{shape} has {math.prod(shape)} elements, {wanted} has {math.prod(result)}")
     return result
 
 
 def _flatten(op: Op) -> list[int]:
-    shape = _input(op)
+    shape = input_shape(op)
     first, last = (_axis(op, len(shape), op.get_attr(name)) for name in ("start_axis", "end_axis"))
     if first > last:
-        raise _wrong(op, f"start_axis {first} lies behind end_axis {last}")
+        raise wrong(op, f"start_axis {first} lies behind end_axis {last}")
     return [*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]]
 
 
 def _squeeze(op: Op) -> list[int]:
-    shape = _input(op)
+    shape = input_shape(op)
     axes = op.get_attr("axis") or [i for i, extent in enumerate(shape) if extent == 1]
     return [extent for i, extent in enumerate(shape) if i not in axes]
 
 
 def _transpose(op: Op) -> list[int]:
-    shape, order = _input(op), op.get_attr("order")
+    shape, order = input_shape(op), op.get_attr("order")
     return [shape[_axis(op, len(shape), axis)] for axis in order]
 
 
 def _strided_slice(op: Op) -> list[int]:
     for mask in ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask"):
         if op.has_attr(mask) and op.get_attr(mask):
-            raise _wrong(op, f"{mask} is not known to this stand-in", "Write begin, end and strides in full.")
-    shape, bounds = _input(op), [op.get_attr(name) for name in ("begin", "end", "strides")]
+            raise wrong(op, f"{mask} is not known to this stand-in", "Write begin, end and strides in full.")
+    shape, bounds = input_shape(op), [op.get_attr(name) for name in ("begin", "end", "strides")]
     if any(len(bound) != len(shape) for bound in bounds):
-        raise _wrong(op, f"begin, end and strides {bounds} need one number for each of {len(shape)} axes")
+        raise wrong(op, f"begin, end and strides {bounds} need one number for each of {len(shape)} axes")
     return [len(range(*slice(*(bound[i] for bound in bounds)).indices(n))) for i, n in enumerate(shape)]
 
 
 def _pad(op: Op) -> list[int]:
-    shape, pads = _input(op), op.get_attr("paddings")
+    shape, pads = input_shape(op), op.get_attr("paddings")
     if len(pads) != 2 * len(shape):
-        raise _wrong(op, f"expected two paddings for each of {len(shape)} axes, found {pads}")
+        raise wrong(op, f"expected two paddings for each of {len(shape)} axes, found {pads}")
     return [extent + pads[2 * i] + pads[2 * i + 1] for i, extent in enumerate(shape)]
 
 
 def _resize(op: Op) -> list[int]:
-    shape = _input(op)
+    shape = input_shape(op)
     if op.get_input_num("size"):
         size = _constant(op, "size")
         return [shape[0], *size, shape[-1]] if len(size) == len(shape) - 2 else size
     scale = op.get_attr("scale")
     if len(scale) not in (2, 3) or len(scale) != len(shape) - 2 or min(scale) <= 0:
-        raise _wrong(op, f"expected a positive scale for each of {len(shape) - 2} axes, width first, found {scale}")
-    for axis, factor in zip(_SPATIAL[len(scale)], scale):  # noqa: B905 (Python 3.9)
+        raise wrong(op, f"expected a positive scale for each of {len(shape) - 2} axes, width first, found {scale}")
+    for axis, factor in zip(SPATIAL[len(scale)], scale):  # noqa: B905 (Python 3.9)
         down = op.get_type() == "downsample-fix"
         shape[axis] = math.ceil(shape[axis] / factor) if down else int(np.float32(shape[axis]) * np.float32(factor))
     return shape
@@ -305,7 +228,7 @@ def _resize(op: Op) -> list[int]:
 
 def _tiles(op: Op) -> list[int]:
     """Blocks of pixels to channels and back."""
-    batch, height, width, channels = _input(op, rank=4)
+    batch, height, width, channels = input_shape(op, rank=4)
     attribute, back = {"gstiling": ("stride", "reverse"), "tile-fix": ("stride", "reverse")}.get(
         op.get_type(), ("scale", "upscale" if op.get_type().startswith("pixel") else "reverse")
     )
@@ -316,7 +239,7 @@ def _tiles(op: Op) -> list[int]:
 
 
 def _priorbox(op: Op) -> list[int]:
-    _, height, width, _ = _input(op, rank=4)
+    _, height, width, _ = input_shape(op, rank=4)
     ratios = [1.0]
     for ratio in op.get_attr("aspect_ratio"):
         if all(abs(ratio - known) >= 1e-6 for known in ratios):
@@ -326,25 +249,25 @@ def _priorbox(op: Op) -> list[int]:
 
 
 def _correlation(op: Op) -> list[int]:
-    batch, height, width, channels = _input(op, rank=4)
+    batch, height, width, channels = input_shape(op, rank=4)
     side = op.get_attr("pad_size")
     steps = side + 1 if "1d" in op.get_type() else (2 * side + 1) ** 2
     return [batch, height, width, steps, channels]
 
 
 def _cost_volume(op: Op) -> list[int]:
-    batch, height, width, channels = _input(op, rank=4)
+    batch, height, width, channels = input_shape(op, rank=4)
     return [batch, height, width, op.get_attr("maxdisp") // 4, channels * 2]
 
 
 def _rules() -> dict[str, Callable[[Op], list[Any]]]:
     by_name: dict[str, Callable[[Op], list[Any]]] = {
         "data const random_standard_normal": _shape_attribute,
-        "conv1d conv2d conv3d": _conv,
-        "depthwise-conv2d depthwise-conv3d": _depthwise,
-        "transposed-conv2d transposed-conv3d": _transposed,
-        "transposed-depthwise-conv2d transposed-depthwise-conv3d": _transposed_depthwise,
-        "maxpool1d maxpool2d avgpool2d pool": _pool,
+        "conv1d conv2d conv3d": windows.conv,
+        "depthwise-conv2d depthwise-conv3d": windows.depthwise,
+        "transposed-conv2d transposed-conv3d": windows.transposed,
+        "transposed-depthwise-conv2d transposed-depthwise-conv3d": windows.transposed_depthwise,
+        "maxpool1d maxpool2d avgpool2d pool": windows.pool,
         "add sub mul div min max depthwise": _broadcast,
         "eltwise": _eltwise,
         "concat": _concat,
@@ -365,7 +288,7 @@ def _rules() -> dict[str, Callable[[Op], list[Any]]]:
         "priorbox": _priorbox,
         "correlation1d_elemwise correlation2d_elemwise": _correlation,
         "cost_volume": _cost_volume,
-        "shape": lambda op: [len(_input(op))],
+        "shape": lambda op: [len(input_shape(op))],
     }
     return {name: rule for names, rule in by_name.items() for name in names.split()}
 
