@@ -111,6 +111,9 @@ class QuantizeConfig(_Section):
     images: PositiveInt = 64
     batch_size: PositiveInt = 8
     bias_correction: bool = True  # of the calibration; training on moves the biases by itself
+    equalization: Literal["nndct", "activations", "off"] = (
+        "nndct"  # of channels: along ReLU chains, or all by activations
+    )
     calibration_target: Literal["tensor", "outputs"] = "tensor"  # each tensor's own error, or the heads' (minutes)
     fine_tune: TrainingConfig | None = None
 

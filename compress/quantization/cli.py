@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from compress.quantization.quantized_network import QuantizedNetwork
 
 ALONE = ("cfg", "weights", "calibration", "out")
-WISHES = ("batch", "bias_correction", "calibration_target", "report")
+WISHES = ("batch", "bias_correction", "equalization", "calibration_target", "report")
 USUAL_BATCH = 4
 
 
@@ -42,6 +42,12 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibration", type=Path, metavar="FOLDER", help="images to choose the fix points on")
     parser.add_argument("--batch", type=int, metavar="N", help="images a calibration forward (4)")
     parser.add_argument("--bias-correction", choices=("on", "off"), help="move biases against the mean error (on)")
+    parser.add_argument(
+        "--equalization",
+        choices=("nndct", "activations", "off"),
+        help="scale channels along ReLU chains as Vitis AI does, or everywhere by the ranges of activations, or not "
+        "at all (nndct)",
+    )
     parser.add_argument(
         "--calibration-target",
         choices=("tensor", "outputs"),
@@ -82,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     if args.batch is not None and args.batch < 1:
         raise UsageError(f"--batch: expected 1 or more, found {args.batch}. The usual is {USUAL_BATCH}.")
     args.bias_correction = args.bias_correction or "on"
+    args.equalization = args.equalization or "nndct"
     args.calibration_target = args.calibration_target or "tensor"
     _quantize_alone(args)
     return 0
@@ -99,7 +106,7 @@ def _quantize_alone(args: argparse.Namespace) -> None:
     network = load_model(args.cfg, args.weights)
     images = _calibration_images(args, network.cfg.input_hw)
     batches = _with_progress(images, "calibrating")
-    quantized = quantize(network, batches, args.bias_correction == "on", args.calibration_target)
+    quantized = quantize(network, batches, args.bias_correction == "on", args.calibration_target, args.equalization)
     graph = to_xmodel(quantized, args.out.stem.removesuffix("_int"))
     losses = measure(quantized, _with_progress(images, "measuring")) if args.report else None
     if losses:
@@ -162,6 +169,7 @@ def _report(
         "images": images,
         "batches": batches,
         "bias_correction": args.bias_correction == "on",
+        "equalization": args.equalization,
         "calibration_target": args.calibration_target,
         "heads_gain_db": quantized.heads_gain_db,
         "positions": quantized.positions(),

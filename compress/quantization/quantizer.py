@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -12,19 +12,23 @@ from torch import Tensor
 from board_app.core.errors import InputError
 from compress.darknet.fold import folded_parameters
 from compress.darknet.network import DarknetNetwork
+from compress.quantization.activation_equalization import balance_activations
 from compress.quantization.calibration import Calibration
 from compress.quantization.equalization import FoldedParameters, equalize
 from compress.quantization.fix_points import limit_shifts
-from compress.quantization.output_search import choose_by_outputs
+from compress.quantization.output_search import choose_by_outputs, heads_noise
 from compress.quantization.plan import LEAKY_SLOPE, Plan, plan_of
 from compress.quantization.progress import share_bar
 from compress.quantization.quantized_network import QuantizedNetwork
+from compress.quantization.signal_to_noise import decibels
 from compress.quantization.simulation import Parameters
 
 log = logging.getLogger(__name__)
 
 
 CalibrationTarget = Literal["tensor", "outputs"]
+Equalization = Literal["nndct", "activations", "off"]
+STRENGTHS = (0.25, 0.5, 0.75)  # of the equalisation by activations; the one whose heads are nearest is taken
 
 
 def quantize(
@@ -32,6 +36,7 @@ def quantize(
     calibration: Iterable[Tensor],
     bias_correction: bool = True,
     calibration_target: CalibrationTarget = "tensor",
+    equalization: Equalization = "nndct",
 ) -> QuantizedNetwork:
     """The network in int8, by power-of-two fix points that are searched on the calibration batches.
 
@@ -45,6 +50,9 @@ def quantize(
         calibration_target: "tensor" gives every tensor the fix point of its own least squared error, as nndct does;
             "outputs" starts there and goes on to those with which the heads are nearest to the float network's. It
             keeps the batches in memory and takes minutes.
+        equalization: "nndct" scales channels along ReLU chains by their weights, as nndct does; "activations" also
+            tries scales by the ranges of activations, across leaky convolutions and shortcuts, and takes what brings
+            the heads nearest to the float network's on these batches, which stay in memory; "off" scales nothing.
     Raises:
         InputError: no batch, a batch that is none of images for this network, numbers that are not finite, or a
             layer that the DPU does not have.
@@ -56,15 +64,42 @@ def quantize(
             "Train with leaky_slope=0.1015625 in [net] and nothing is lost by it.",
             *(network.cfg.name, network.cfg.leaky_slope),
         )
-    parameters = equalize(plan, float_parameters(plan, network))
+    folded = float_parameters(plan, network)
+    images = _CheckedBatches(calibration, plan)
+    if calibration_target == "tensor" and equalization != "activations":
+        return _calibrate(network.cfg.name, plan, _equalized(plan, folded, equalization), images, bias_correction)[0]
+    batches = list(images)
+    candidates = [_equalized(plan, folded, equalization)]
+    if equalization == "activations" and batches:
+        candidates += [balance_activations(plan, folded, batches, strength) for strength in STRENGTHS]
+    found = [_calibrate(network.cfg.name, plan, each, batches, bias_correction) for each in candidates]
+    noise = [heads_noise(quantized, batches) for quantized, _ in found] if len(found) > 1 else [0.0]
+    quantized, rounded = found[noise.index(min(noise))]
+    if equalization == "activations":
+        _tell_gain(noise)
+    return quantized if calibration_target == "tensor" else _nearest_outputs(quantized, rounded, batches)
+
+
+def _equalized(plan: Plan, parameters: FoldedParameters, equalization: Equalization) -> FoldedParameters:
+    """The parameters as calibration starts from them; "activations" is measured against nndct's way."""
+    return parameters if equalization == "off" else equalize(plan, parameters)
+
+
+def _tell_gain(noise: list[float]) -> None:
+    before, after = decibels(noise[0]), decibels(min(noise))
+    if before is not None and after is not None:
+        log.info("equalised by activations: the heads are %.2f dB nearer to the float network's", after - before)
+
+
+def _calibrate(
+    name: str, plan: Plan, parameters: FoldedParameters, batches: Iterable[Tensor], bias_correction: bool
+) -> tuple[QuantizedNetwork, Parameters]:
+    """nndct's way: the int8 network, and the parameters with corrected biases that were rounded in it."""
     run = Calibration(plan, parameters, bias_correction)
-    taken, kept = 0, []
-    for batch in calibration:
+    taken = 0
+    for batch in batches:
+        run.forward(batch)
         taken += 1
-        images = _checked(batch, plan, f"calibration batch {taken}")
-        run.forward(images)
-        if calibration_target == "outputs":
-            kept.append(images)
     if not taken:
         raise InputError("calibration: expected at least one batch of images, found none. Give some training images.")
     corrections = run.bias_corrections()
@@ -73,10 +108,7 @@ def quantize(
         for index, (weight, bias) in parameters.items()
     }
     history = {plan.nodes[index].layer: found for index, found in run.history.items()}
-    quantized = QuantizedNetwork(
-        network.cfg.name, plan, limit_shifts(plan, run.fix_points()), used, history, parameters
-    )
-    return quantized if calibration_target == "tensor" else _nearest_outputs(quantized, used, kept)
+    return QuantizedNetwork(name, plan, limit_shifts(plan, run.fix_points()), used, history, parameters), used
 
 
 def _nearest_outputs(quantized: QuantizedNetwork, parameters: Parameters, batches: list[Tensor]) -> QuantizedNetwork:
@@ -94,6 +126,18 @@ def _nearest_outputs(quantized: QuantizedNetwork, parameters: Parameters, batche
     )
     better.heads_gain_db = choice.gain_db
     return better
+
+
+class _CheckedBatches:
+    """The batches as float32 on the CPU, one after the other."""
+
+    def __init__(self, batches: Iterable[Tensor], plan: Plan) -> None:
+        self._batches, self._plan = batches, plan
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Raises InputError: one is no batch of finite images for the network."""
+        for number, batch in enumerate(self._batches, start=1):
+            yield _checked(batch, self._plan, f"calibration batch {number}")
 
 
 def _checked(batch: Tensor, plan: Plan, name: str) -> Tensor:

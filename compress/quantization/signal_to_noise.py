@@ -20,8 +20,8 @@ class SignalToNoise:
 
     def add(self, reference: Tensor, found: Tensor) -> None:
         """Take in a batch; both of any one shape."""
-        self.signal += reference.square().sum(dtype=torch.float64).item()
-        self.noise += (found - reference).square().sum(dtype=torch.float64).item()
+        self.signal += _energy(reference)
+        self.noise += _energy(found - reference)
 
     @property
     def noise_share(self) -> float:
@@ -34,6 +34,10 @@ class SignalToNoise:
     def db(self) -> float | None:
         """Signal / noise in dB, None without any noise."""
         return decibels(self.noise_share)
+
+
+def _energy(x: Tensor) -> float:
+    return float(torch.linalg.vector_norm(x, dtype=torch.float64).item() ** 2)
 
 
 def decibels(noise_share: float) -> float | None:

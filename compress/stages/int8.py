@@ -56,7 +56,7 @@ def run_quantize(run: Run, folder: Path) -> dict[str, Any]:
     network, config = run.load_network("distill"), run.config.quantize
     correct_biases = config.bias_correction and config.fine_tune is None
     batches = list(_calibration_batches(run))
-    quantized = quantize(network, batches, correct_biases, config.calibration_target)
+    quantized = quantize(network, batches, correct_biases, config.calibration_target, config.equalization)
     if config.fine_tune:
         quantized = _fine_tuned(run, GridNetwork(network, quantized), config.fine_tune, folder)
     xmodel.save(to_xmodel(quantized, run.config.name), folder / _model_file(run))

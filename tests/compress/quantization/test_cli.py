@@ -179,6 +179,7 @@ def test_bad_input_leaves_the_old_file(
         ["quantize", "config.yaml", "--batch", "4"],
         ["quantize", "config.yaml", "--bias-correction", "off"],
         ["quantize", "config.yaml", "--calibration-target", "outputs"],
+        ["quantize", "config.yaml", "--equalization", "activations"],
         ["quantize", "--cfg", "a", "--weights", "b", "--calibration", "c", "--out", "d", "--fresh"],
         ["quantize", "--cfg", "a", "--weights", "b", "--calibration", "c", "--out", "d", "--batch", "0"],
         ["quantize", "--cfg", "a", "--weights", "b", "--calibration", "c", "--out", "no/such/folder/d"],
