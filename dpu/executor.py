@@ -85,7 +85,7 @@ class Executor:
         """The int8 outputs (or every tensor) by name.
 
         Args:
-            inputs: int8 arrays (1, H, W, C) by tensor name, one for each input.
+            inputs: int8 arrays of the inputs' shapes (pictures: 1, H, W, C) by tensor name, one for each input.
         Raises:
             RunError: a missing, unknown or misshapen input, or one that is not int8.
         """
