@@ -45,6 +45,7 @@ class _Stage:
     run: Callable[[_Values, bool], tuple[_Values, dict[str, np.ndarray]]]
     tensors: dict[str, HeldTensor]
     reads: frozenset[str]
+    gives: frozenset[str]
 
 
 class GraphRunner:
@@ -75,6 +76,7 @@ class GraphRunner:
         self._input_ops = {op.output.name: op for op in inputs}
         self.inputs: tuple[HeldTensor, ...] = tuple(held(op.output) for op in inputs)
         self._stages = [self._stage(part) for part in _in_order(self.graph)]
+        self._check_flow()
         self.outputs: tuple[str, ...] = self._output_names()
 
     @property
@@ -126,7 +128,8 @@ class GraphRunner:
     def _stage(self, part: Subgraph) -> _Stage:
         inside = set(part.all_op_names())
         ops = [op for op in self.graph.ops if op.name in inside and op.type not in _INPUTS]
-        reads = frozenset(name for op in ops for name in op.input_names() if name not in inside)
+        made = {op.name for op in ops}
+        reads = frozenset(name for op in ops for name in op.input_names() if name not in made)
         if part.device == "DPU":
             return self._dpu_stage(part, ops, reads)
         if part.device not in ("CPU", "USER"):
@@ -147,10 +150,10 @@ class GraphRunner:
             return {results[value.name]: named[value.name] for value in executor.outputs}, named
 
         tensors = {v.name: HeldTensor(v.name, v.shape, "int8", v.fix_point) for v in executor.tensors().values()}
-        return _Stage(run, tensors, reads)
+        return _Stage(run, tensors, reads, frozenset(results[value.name] for value in executor.outputs))
 
     def _cpu_stage(self, part: Subgraph, ops: list[Op], reads: frozenset[str]) -> _Stage:
-        steps = [(op, self._implementation(part, op)) for op in ops if op.type != "const-fix"]
+        steps = [(op, self._implementation(part, op)) for op in ops]
 
         def run(values: _Values, everything: bool) -> tuple[_Values, dict[str, np.ndarray]]:
             new: _Values = {}
@@ -163,13 +166,13 @@ class GraphRunner:
             return new, {op.output.name: new[op.name] for op, _ in steps if op.type not in _CONSTANTS}
 
         tensors = {op.output.name: held(op.output) for op, _ in steps if op.type not in _CONSTANTS}
-        return _Stage(run, tensors, reads)
+        return _Stage(run, tensors, reads, frozenset(op.name for op in ops))
 
     def _implementation(self, part: Subgraph, op: Op) -> CpuOperator:
         own = find_custom_operator(self.graph, op, self._folder) if self._folder else None
         if own is not None:
             return own
-        if op.type.endswith("-fix"):
+        if op.type.endswith("-fix") and op.type not in OPERATORS:
             return _integer_operator(self.graph, op)
         found = OPERATORS.get(op.type) or find_custom_operator(self.graph, op, EXAMPLES)
         if found is None:
@@ -179,6 +182,14 @@ class GraphRunner:
                 "its folder with --ops FOLDER."
             )
         return found
+
+    def _check_flow(self) -> None:
+        """Refuse a damaged graph in which a part reads what no part before it gives."""
+        given = {op.name for op in self._input_ops.values()}
+        for stage in self._stages:
+            if missing := sorted(stage.reads - given):
+                raise XmodelError(f"nothing gives the values of {missing}. The file is damaged: export it again.")
+            given |= stage.gives
 
     def _output_names(self) -> tuple[str, ...]:
         of_dpu = [value.name for executor in self.executors for value in executor.outputs]

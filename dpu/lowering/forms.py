@@ -42,6 +42,8 @@ def form_of(
         return f"{group.op.type!r} of {len(group.inputs)} tensors"
     if group.op.type != "resize" and len(group.inputs) != len(group.op.inputs.get("input", [])):
         return "it reads a constant as an activation"
+    if not shapes:
+        return "it reads nothing"
     return maker(graph, group, shapes, fix_points, fix_point)
 
 
@@ -116,6 +118,10 @@ def _pool(
             "stride": Attr("int32_vec", (width, height)),
             "pad": Attr("int32_vec", (0, 0, 0, 0)),
         }
+    elif any(len(attrs[key].value) != 2 or min(attrs[key].value) < 1 for key in ("kernel", "stride") if key in attrs):
+        return f"attributes { ({key: attr.value for key, attr in attrs.items()}) }"
+    elif len(attrs) < 2 or len(pad) != 4:
+        return "a window without size, stride or padding"
     elif op.typed("pad_mode", "string", "FLOOR") == "CEIL" and op.type == "maxpool2d":
         attrs["pad"] = Attr("int32_vec", _ceil_pad(attrs, (width, height), pad))
     elif op.typed("pad_mode", "string", "FLOOR") != "FLOOR":
@@ -168,7 +174,7 @@ def _resize(
     graph: Grouped, group: Group, shapes: tuple[tuple[int, ...], ...], fix_points: tuple[int, ...], fix_point: int
 ) -> FormOrReason:
     op = group.op
-    if len(shapes[0]) != 4 or len(group.shape) != 4 or len(group.inputs) != 1:
+    if len(shapes[0]) != 4 or len(group.shape) != 4 or len(group.inputs) != 1 or 0 in shapes[0]:
         return "a size computed in the graph, or a tensor that is not [1, H, W, C]"
     (_, height, width, _), (_, out_height, out_width, _) = shapes[0], group.shape
     if out_height < height or out_width < width or op.typed("mode", "string") not in ("NEAREST", "BILINEAR"):

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from dpu.graph import Op
 from dpu.lowering.forms import MAKERS, Form, check_slope, form_of
-from dpu.lowering.fully_connected import fully_connected, source_of
+from dpu.lowering.fully_connected import fully_connected
 from dpu.lowering.groups import CONVOLUTIONS, FULLY_CONNECTED, VIEWS, Group, Grouped, Position
 
 _log = logging.getLogger(__name__)
 
+_FARTHEST = 200  # operators in a row without a fix; networks have two or three
 _NEEDS_FIX = CONVOLUTIONS  # never left to the CPU: without positions the graph was not quantised for a DPU
 _CHOOSES = ("maxpool2d", "reduction_max", "strided_slice", *VIEWS)  # their output is made of their input's values
 
@@ -53,6 +54,7 @@ class Placement:
     def __init__(self, graph: Grouped) -> None:
         self.graph = graph
         self.placed: dict[str, Placed] = {}  # by the name of a group's first operator
+        self._below: dict[str, Position | None] = {}  # what _downstream found, by a group's first operator
         self.grid: dict[str, int] = {}  # operator whose value is on an int8 grid -> fix point
         for group in graph.groups:
             place = self._data(group) if group.op.type == "data" else self._place(group)
@@ -111,9 +113,8 @@ class Placement:
             return "its output is not quantised"
         shapes = tuple(self.graph.of[name].shape for name in reads)
         if op.type in FULLY_CONNECTED and len(reads) == 1:
-            source = source_of(self.graph, reads[0], self.grid.get)
-            form = fully_connected(self.graph, op, group.activation, source, shapes[0])
-            reads = (source.name,)
+            form, source = fully_connected(self.graph, op, group.activation, reads[0], self.grid.get)
+            reads = (source,)
         else:
             form = form_of(self.graph, group, shapes, tuple(self.grid[n] for n in reads), position.fix_point)
         if isinstance(form, str):
@@ -135,12 +136,19 @@ class Placement:
         if "fix" in readers and group.op.type in _NEEDS_FIX:
             self.graph.refuse(group.end, "it is read both before and after its fix")
         if keeps_grid(group.op):
-            return Position(self.grid[group.inputs[0]], group.end.output.name)
+            return Position(self.grid[group.inputs[0]], group.end.output.name) if group.inputs else None
         found = self._downstream(group)
         return None if found is None else Position(found.fix_point, group.end.output.name)
 
-    def _downstream(self, group: Group) -> Position | None:
+    def _downstream(self, group: Group, depth: int = 0) -> Position | None:
         """The one position at which a value without a fix is rounded: that of what it ends up in unchanged."""
+        if depth > _FARTHEST:
+            self.graph.refuse(group.end, f"more than {_FARTHEST} operators before it have no fix")
+        if group.op.name not in self._below:
+            self._below[group.op.name] = self._common_below(group, depth)
+        return self._below[group.op.name]
+
+    def _common_below(self, group: Group, depth: int) -> Position | None:
         found = []
         must = group.op.type in _NEEDS_FIX
         for reader in self.graph.readers_of(group):
@@ -148,7 +156,7 @@ class Placement:
             if reader.fixes and (reader.op.type == "concat" or keeps_grid(reader.op)):
                 position = self.graph.common(reader.end, [self.graph.position(fix) for fix in reader.fixes])
             elif reader.op.type == "concat" or keeps_grid(reader.op):
-                position = self._downstream(reader)
+                position = self._downstream(reader, depth + 1)
             if position is None:
                 if must:
                     why = f"it has no fix and is read by {reader.op.type!r}, which needs a quantised input"
@@ -179,16 +187,14 @@ class Placement:
 
     def _absorb(self) -> None:
         """Mark the views that only fully connected layers look through."""
+        layers = [place for place in self.placed.values() if place.on_dpu and place.group.op.type in FULLY_CONNECTED]
+        read = {name for layer in layers for name in layer.reads}
         for group in reversed(self.graph.groups):
             place = self.placed[group.op.name]
-            if group.op.type in VIEWS and not self.is_output(group) and self._looked_through(group):
+            kept = self.is_output(group) or any(op.name in read for op in group.ops)
+            if group.op.type in VIEWS and not kept and self._looked_through(group):
                 self.placed[group.op.name] = Placed(group, place.level, place.reads, absorbed=True)
 
     def _looked_through(self, group: Group) -> bool:
-        names = {op.name for op in group.ops}
-        for reader in self.graph.readers_of(group):
-            place = self.placed[reader.op.name]
-            folded = place.on_dpu and reader.op.type in FULLY_CONNECTED and not names & set(place.reads)
-            if not place.absorbed and not folded:
-                return False
-        return True
+        places = [self.placed[reader.op.name] for reader in self.graph.readers_of(group)]
+        return all(p.absorbed or (p.on_dpu and p.group.op.type in FULLY_CONNECTED) for p in places)

@@ -24,7 +24,7 @@ from dpu import xmodel
 from dpu.architecture import BOARDS
 from dpu.compatibility import check
 from dpu.errors import DpuError
-from dpu.graph import Graph
+from dpu.graph import Attr, Graph, Op, Subgraph, Tensor
 from dpu.graph_layers import layers_of_integer_graph
 from dpu.graph_runner import GraphRunner
 from dpu.lowering import is_quantised, lower
@@ -341,3 +341,25 @@ def test_random_bytes_are_refused(size: int) -> None:
     rng = random.Random(size)
     for _ in range(20):
         exercise(rng.randbytes(size), run=False)
+
+
+@pytest.mark.parametrize(("length", "readings", "kind"), [(2000, 1, "concat"), (60, 2, "concat"), (1000, 1, "reshape")])
+def test_long_and_branching_graphs_end(length: int, readings: int, kind: str) -> None:
+    """Operators without a fix in a row, and ones read twice each (2^60 ways through), neither recurse nor hang."""
+    net = QuantisedGraph("chain")
+    last = net.data("x", (1, 4, 4, 4), 4)
+    for index in range(length):
+        attrs = {"axis": Attr("int32", 3), "shape": Attr("int32_vec", (1, 4, 4, 4))}
+        last = net.emit(f"o{index}", kind, (1, 4, 4, 4), {"input": [last] * readings}, attrs)
+    net.fix(last, 4)
+    with _no_hang():
+        exercise(xmodel.dumps(net.graph()), run=True)
+
+
+def test_many_subgraphs_end() -> None:
+    """400 subgraphs of 4,000 operators are looked through in one pass."""
+    data = [Op(f"d{i}", "data-fix", {}, {}, Tensor(f"d{i}", (1, 2, 2, 2), "xint8")) for i in range(4000)]
+    parts = tuple(Subgraph(f"s{i}", tuple(f"d{j}" for j in range(i, 4000, 400))) for i in range(400))
+    graph = Graph("g", data, Subgraph("root", (), {}, parts))
+    with _no_hang():
+        exercise(xmodel.dumps(graph), run=True)
