@@ -65,30 +65,36 @@ def quantize(
             *(network.cfg.name, network.cfg.leaky_slope),
         )
     folded = float_parameters(plan, network)
-    images = _CheckedBatches(calibration, plan)
-    if calibration_target == "tensor" and equalization != "activations":
-        return _calibrate(network.cfg.name, plan, _equalized(plan, folded, equalization), images, bias_correction)[0]
-    batches = list(images)
-    candidates = [_equalized(plan, folded, equalization)]
-    if equalization == "activations" and batches:
-        candidates += [balance_activations(plan, folded, batches, strength) for strength in STRENGTHS]
-    found = [_calibrate(network.cfg.name, plan, each, batches, bias_correction) for each in candidates]
-    noise = [heads_noise(quantized, batches) for quantized, _ in found] if len(found) > 1 else [0.0]
-    quantized, rounded = found[noise.index(min(noise))]
+    images: Iterable[Tensor] = _CheckedBatches(calibration, plan)
+    if calibration_target == "outputs" or equalization == "activations":
+        images = list(images)
+    plain = folded if equalization == "off" else equalize(plan, folded)
+    quantized, rounded = _calibrate(network.cfg.name, plan, plain, images, bias_correction)
     if equalization == "activations":
-        _tell_gain(noise)
-    return quantized if calibration_target == "tensor" else _nearest_outputs(quantized, rounded, batches)
+        quantized, rounded = _balanced(quantized, rounded, folded, list(images), bias_correction)
+    return quantized if calibration_target == "tensor" else _nearest_outputs(quantized, rounded, list(images))
 
 
-def _equalized(plan: Plan, parameters: FoldedParameters, equalization: Equalization) -> FoldedParameters:
-    """The parameters as calibration starts from them; "activations" is measured against nndct's way."""
-    return parameters if equalization == "off" else equalize(plan, parameters)
-
-
-def _tell_gain(noise: list[float]) -> None:
-    before, after = decibels(noise[0]), decibels(min(noise))
+def _balanced(
+    quantized: QuantizedNetwork,
+    rounded: Parameters,
+    folded: FoldedParameters,
+    batches: list[Tensor],
+    bias_correction: bool,
+) -> tuple[QuantizedNetwork, Parameters]:
+    """Of this network and of those equalised by activations the one whose heads are nearest to the float network's."""
+    plan, start = quantized.plan, heads_noise(quantized, batches)
+    least = start
+    for strength in STRENGTHS:
+        parameters = balance_activations(plan, folded, batches, strength)
+        found, used = _calibrate(quantized.name, plan, parameters, batches, bias_correction)
+        noise = heads_noise(found, batches)
+        if noise < least:
+            quantized, rounded, least = found, used, noise
+    before, after = decibels(start), decibels(least)
     if before is not None and after is not None:
         log.info("equalised by activations: the heads are %.2f dB nearer to the float network's", after - before)
+    return quantized, rounded
 
 
 def _calibrate(
