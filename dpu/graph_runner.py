@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -22,6 +23,7 @@ from dpu.lowering import is_quantised, lower
 
 _log = logging.getLogger(__name__)
 
+_LARGEST_TENSOR = 2**28  # a gigabyte of float32
 _FAMILY = "DPUCZDX8G"
 _INPUTS = ("data", "data-fix")
 _CONSTANTS = ("const", "const-fix")
@@ -153,6 +155,12 @@ class GraphRunner:
         return _Stage(run, tensors, reads, frozenset(results[value.name] for value in executor.outputs))
 
     def _cpu_stage(self, part: Subgraph, ops: list[Op], reads: frozenset[str]) -> _Stage:
+        for op in ops:
+            if math.prod(op.output.shape) > _LARGEST_TENSOR:
+                raise XmodelError(
+                    f"operator {op.name!r} ({op.type}): expected a tensor of at most {_LARGEST_TENSOR} values, found "
+                    f"shape {list(op.output.shape)}. The file is damaged: export it again."
+                )
         steps = [(op, self._implementation(part, op)) for op in ops]
 
         def run(values: _Values, everything: bool) -> tuple[_Values, dict[str, np.ndarray]]:

@@ -27,13 +27,23 @@ def optional(op: Op, arguments: Arguments, name: str) -> np.ndarray | None:
     return one(op, arguments, name) if arguments.get(name) else None
 
 
-def axes_of(op: Op, rank: int, key: str = "axis") -> tuple[int, ...]:
-    """The axes that an attribute names (one int32 or a vector of them), from 0 up."""
-    value = op.value(key, ())
-    axes = (value,) if isinstance(value, int) else tuple(value)
+def axes_of(op: Op, rank: int) -> tuple[int, ...]:
+    """The axes that `axis` names (one int32 or a vector of them), from 0 up; none where it is left out."""
+    attr = op.attrs.get("axis")
+    if attr is None:
+        return ()
+    axes = {"int32": lambda: (attr.value,), "int32_vec": lambda: attr.value}.get(attr.kind, lambda: (rank,))()
     if not all(-rank <= axis < rank for axis in axes):
-        unsupported(op, f"attribute {key} is {value}, but its input has {rank} axes")
+        unsupported(op, f"attribute axis is {attr.value}, but its input has {rank} axes")
     return tuple(axis % rank for axis in axes)
+
+
+def axis_of(op: Op, rank: int, default: int) -> int:
+    """The one axis that `axis` names, from 0 up."""
+    axes = axes_of(op, rank) or (default,)
+    if len(axes) != 1:
+        unsupported(op, f"attribute axis is {list(axes)}, expected one axis")
+    return axes[0]
 
 
 def unsupported(op: Op, why: str) -> NoReturn:

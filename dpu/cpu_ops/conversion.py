@@ -9,7 +9,7 @@ from dpu.cpu_ops.arguments import Arguments, CpuOperator, one, unsupported
 from dpu.errors import RunError
 from dpu.graph import Op
 
-_NUMPY_TYPES = {"float32": np.float32, "float64": np.float64, "int32": np.int32, "int64": np.int64}
+_NUMPY_TYPES = {"float32": np.float32, "float64": np.float64, "int32": np.int32, "int64": np.int64, "xint8": np.int8}
 
 
 def _fix_point(op: Op) -> int:
@@ -54,7 +54,7 @@ def _same(op: Op, arguments: Arguments) -> np.ndarray:
 
 
 OPERATORS: dict[str, CpuOperator] = {
-    "const": _const,
+    **dict.fromkeys(("const", "const-fix"), _const),
     "fix": _fix,
     "fix2float": _fix2float,
     "float2fix": _float2fix,

@@ -8,7 +8,7 @@ from math import erf
 
 import numpy as np
 
-from dpu.cpu_ops.arguments import Arguments, CpuOperator, axes_of, one, optional, unsupported
+from dpu.cpu_ops.arguments import Arguments, CpuOperator, axis_of, one, optional, unsupported
 from dpu.graph import Op
 
 _erf = np.vectorize(erf, otypes=[np.float64])
@@ -32,6 +32,10 @@ def _between(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> CpuOpe
         arrays = arguments.get("input", [])
         if not arrays:
             unsupported(op, "it has no input")
+        try:
+            np.broadcast_shapes(*(array.shape for array in arrays))
+        except ValueError:
+            unsupported(op, f"tensors of shapes {[list(array.shape) for array in arrays]} do not fit each other")
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # as float32 has it: infinity or NaN
             return np.asarray(reduce(function, arrays))
 
@@ -76,7 +80,7 @@ def _batchnorm(op: Op, arguments: Arguments) -> np.ndarray:
 
 def _scale(op: Op, arguments: Arguments) -> np.ndarray:
     x, factor, bias = one(op, arguments), one(op, arguments, "scale"), optional(op, arguments, "bias")
-    (axis,) = axes_of(op, x.ndim) or (x.ndim - 1,)
+    axis = axis_of(op, x.ndim, x.ndim - 1)
     extent = [1] * x.ndim
     extent[axis] = -1
     product = x * factor.reshape(extent)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dpu.cpu_ops.arguments import Arguments, CpuOperator, axes_of, one, optional, unsupported
+from dpu.cpu_ops.arguments import Arguments, CpuOperator, axes_of, axis_of, one, optional, unsupported
 from dpu.graph import Op
 
 
@@ -32,7 +32,7 @@ def _softmax(op: Op, arguments: Arguments) -> np.ndarray:
 
 def _argmax(op: Op, arguments: Arguments) -> np.ndarray:
     x = one(op, arguments)
-    (axis,) = axes_of(op, x.ndim) or (x.ndim - 1,)
+    axis = axis_of(op, x.ndim, x.ndim - 1)
     kept = len(op.output.shape) == x.ndim
     found = np.asarray(x.argmax(axis=axis, keepdims=kept))
     return found.astype(op.output.dtype if op.output.dtype in ("int32", "int64") else np.float32)
@@ -59,7 +59,7 @@ def _matmul(op: Op, arguments: Arguments) -> np.ndarray:
 
 def _inner_product(op: Op, arguments: Arguments) -> np.ndarray:
     x, weights = one(op, arguments).astype(np.float64), one(op, arguments, "weights").astype(np.float64)
-    (axis,) = axes_of(op, x.ndim) or (1,)
+    axis = axis_of(op, x.ndim, 1)
     rows, columns = x.reshape(*x.shape[:axis], -1), weights.reshape(weights.shape[0], -1)
     if rows.shape[-1] != columns.shape[-1]:
         unsupported(op, f"weights {list(weights.shape)} do not fit {rows.shape[-1]} inputs")

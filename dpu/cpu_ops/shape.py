@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dpu.cpu_ops.arguments import Arguments, CpuOperator, axes_of, one, unsupported
+from dpu.cpu_ops.arguments import Arguments, CpuOperator, axis_of, one, unsupported
 from dpu.graph import Op
 
 
@@ -25,7 +25,7 @@ def _transpose(op: Op, arguments: Arguments) -> np.ndarray:
 
 def _concat(op: Op, arguments: Arguments) -> np.ndarray:
     arrays = arguments.get("input", [])
-    (axis,) = axes_of(op, len(op.output.shape))
+    axis = axis_of(op, len(op.output.shape), len(op.output.shape) - 1)
     try:
         return np.concatenate(arrays, axis=axis)
     except ValueError:
@@ -36,7 +36,7 @@ def _stack(op: Op, arguments: Arguments) -> np.ndarray:
     arrays = arguments.get("input", [])
     if len({array.shape for array in arrays}) != 1:
         unsupported(op, f"tensors of shapes {[list(array.shape) for array in arrays]} cannot be stacked")
-    (axis,) = axes_of(op, arrays[0].ndim + 1)
+    axis = axis_of(op, arrays[0].ndim + 1, 0)
     stacked = np.stack(arrays, axis=axis)
     # Numbers are tensors of shape (1,) in these graphs; a stack of them is a list of numbers.
     return stacked.reshape(op.output.shape) if stacked.size == int(np.prod(op.output.shape)) else stacked
@@ -57,6 +57,8 @@ def _pad(op: Op, arguments: Arguments) -> np.ndarray:
     if len(paddings) != 2 * x.ndim or min(paddings) < 0 or mode not in ("CONSTANT", "REFLECT", "SYMMETRIC"):
         unsupported(op, f"paddings {list(paddings)} of mode {mode!r} do not fit {x.ndim} axes")
     width = list(zip(paddings[::2], paddings[1::2]))  # noqa: B905
+    if tuple(before + size + after for size, (before, after) in zip(x.shape, width)) != op.output.shape:  # noqa: B905
+        unsupported(op, f"paddings {list(paddings)} of {list(x.shape)} do not give {list(op.output.shape)}")
     if mode == "REFLECT":
         return np.pad(x, width, mode="reflect")
     if mode == "SYMMETRIC":

@@ -9,6 +9,8 @@ import numpy as np
 from dpu.cpu_ops.arguments import Arguments, CpuOperator, one, optional, unsupported
 from dpu.graph import Op
 
+_LARGEST = 4096  # kernels, strides and padding; a damaged file's would run for ever
+
 _Pair = tuple[int, int]
 _Pads = tuple[int, int, int, int]  # top, bottom, left, right
 
@@ -16,15 +18,19 @@ _Pads = tuple[int, int, int, int]  # top, bottom, left, right
 def _pair(op: Op, key: str, default: _Pair | None = None) -> _Pair:
     """A {w, h} attribute as (h, w)."""
     value = op.typed(key, "int32_vec", default)
-    if value is None or len(value) != 2 or min(value) < 1:
-        unsupported(op, f"attribute {key} is {value}, expected two whole numbers from 1")
+    if value is None or len(value) != 2 or not all(1 <= number <= _LARGEST for number in value):
+        unsupported(op, f"attribute {key} is {value}, expected two whole numbers from 1 to {_LARGEST}")
     return value[1], value[0]
 
 
 def _pads(op: Op, size_hw: _Pair, kernel_hw: _Pair, stride_hw: _Pair) -> _Pads:
     """The padding that gives the output tensor's size: CEIL needs more at the bottom and right, SAME divides it."""
     value, mode = op.typed("pad", "int32_vec", (0, 0, 0, 0)), op.typed("pad_mode", "string", "FLOOR")
-    if len(value) != 4 or min(value) < 0 or mode not in ("FLOOR", "CEIL", "SAME", "VALID"):
+    if (
+        len(value) != 4
+        or not all(0 <= number <= _LARGEST for number in value)
+        or mode not in ("FLOOR", "CEIL", "SAME", "VALID")
+    ):
         unsupported(op, f"pad {value} with pad_mode {mode!r}")
     pads: list[int] = []
     for axis, before, after in ((0, value[2], value[3]), (1, value[0], value[1])):
@@ -43,6 +49,8 @@ def _taps(
     """For each place in the kernel the picture as that place sees it, (N, OH, OW, C)."""
     out_h = (x.shape[1] - (kernel_hw[0] - 1) * dilation_hw[0] - 1) // stride_hw[0] + 1
     out_w = (x.shape[2] - (kernel_hw[1] - 1) * dilation_hw[1] - 1) // stride_hw[1] + 1
+    if out_h < 1 or out_w < 1:
+        return
     for ky in range(kernel_hw[0]):
         for kx in range(kernel_hw[1]):
             y, left = ky * dilation_hw[0], kx * dilation_hw[1]
@@ -68,6 +76,8 @@ def _convolution(op: Op, arguments: Arguments) -> np.ndarray:
     kernel_hw, stride_hw, dilation_hw = _pair(op, "kernel"), _pair(op, "stride"), _pair(op, "dilation", (1, 1))
     spread_hw = ((kernel_hw[0] - 1) * dilation_hw[0] + 1, (kernel_hw[1] - 1) * dilation_hw[1] + 1)
     x = _padded(x, _pads(op, x.shape[1:3], spread_hw, stride_hw))
+    if x.shape[1] < spread_hw[0] or x.shape[2] < spread_hw[1]:
+        unsupported(op, f"kernel {list(kernel_hw)} is larger than its padded input {list(x.shape)}")
     depthwise, group = op.type == "depthwise-conv2d", op.typed("group", "int32", 1)
     fits = weights.ndim == 4 and weights.shape[1:3] == kernel_hw and group >= 1 and weights.shape[0] % group == 0
     if not fits or weights.shape[3] * (1 if depthwise else group) != x.shape[3]:
@@ -90,6 +100,8 @@ def _pool(op: Op, arguments: Arguments) -> np.ndarray:
     if not op.value("global", False):
         kernel_hw, stride_hw = _pair(op, "kernel"), _pair(op, "stride")
         pads = _pads(op, x.shape[1:3], kernel_hw, stride_hw)
+        if x.shape[1] + sum(pads[:2]) < kernel_hw[0] or x.shape[2] + sum(pads[2:]) < kernel_hw[1]:
+            unsupported(op, f"kernel {list(kernel_hw)} is larger than its input {list(x.shape)} with padding {pads}")
     if op.type == "maxpool2d":
         best = _padded(x, pads, -np.inf)
         return np.asarray(np.max([seen for _, _, seen in _taps(best, kernel_hw, stride_hw, (1, 1))], axis=0))

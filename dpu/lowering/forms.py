@@ -111,6 +111,7 @@ def _pool(
         return f"its input is {[list(shape) for shape in shapes]}, expected one [N, H, W, C]"
     op, (_, height, width, _) = group.op, shapes[0]
     attrs = _kept(op, "kernel", "stride", "pad")
+    sizes = [op.typed(key, "int32_vec", ()) for key in ("kernel", "stride")]
     pad = op.typed("pad", "int32_vec", (0, 0, 0, 0))
     if op.typed("global", "bool", False):
         attrs = {
@@ -118,10 +119,8 @@ def _pool(
             "stride": Attr("int32_vec", (width, height)),
             "pad": Attr("int32_vec", (0, 0, 0, 0)),
         }
-    elif any(len(attrs[key].value) != 2 or min(attrs[key].value) < 1 for key in ("kernel", "stride") if key in attrs):
-        return f"attributes { ({key: attr.value for key, attr in attrs.items()}) }"
-    elif len(attrs) < 2 or len(pad) != 4:
-        return "a window without size, stride or padding"
+    elif any(len(size) != 2 or not all(1 <= number <= 256 for number in size) for size in sizes) or len(pad) != 4:
+        return f"a window of size {sizes[0]}, stride {sizes[1]}, padding {pad}"
     elif op.typed("pad_mode", "string", "FLOOR") == "CEIL" and op.type == "maxpool2d":
         attrs["pad"] = Attr("int32_vec", _ceil_pad(attrs, (width, height), pad))
     elif op.typed("pad_mode", "string", "FLOOR") != "FLOOR":

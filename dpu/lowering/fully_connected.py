@@ -6,6 +6,7 @@ back to the picture, and the weights are put in its order instead.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,23 +26,32 @@ class Source:
     name: str
     shape: tuple[int, ...]
     order: np.ndarray
-    passed: tuple[Group, ...]  # the views on the way
 
 
-def source_of(graph: Grouped, name: str, fix_point: Callable[[str], int | None]) -> Source:
-    """Follow a value back through views that stay on its grid."""
-    passed: list[Group] = []
-    while (group := graph.of[name]).op.type in VIEWS and group.inputs:
+def source_of(graph: Grouped, name: str, fix_point: Callable[[str], int | None], size: int) -> Source:
+    """Follow a value of `size` numbers back through views that stay on its grid."""
+    views: list[Group] = []
+    while (group := graph.of[name]).op.type in VIEWS and _is_sound(graph, group, size):
         before = group.inputs[0]
-        if fix_point(before) != fix_point(name) or fix_point(name) is None:
+        if fix_point(before) != fix_point(name):
             break
-        passed.append(group)
+        views.append(group)
         name = before
     shape = graph.of[name].shape
-    order = np.arange(int(np.prod(shape))).reshape(shape)
-    for group in reversed(passed):
+    order = np.arange(size).reshape(shape)
+    for group in reversed(views):
         order = order.transpose(group.op.value("order")) if group.op.type == "transpose" else order.reshape(group.shape)
-    return Source(name, shape, order.ravel(), tuple(passed))
+    return Source(name, shape, order.ravel())
+
+
+def _is_sound(graph: Grouped, group: Group, size: int) -> bool:
+    """Whether a view has one input and as many numbers on both sides."""
+    if len(group.inputs) != 1:
+        return False
+    before = graph.of[group.inputs[0]].shape
+    if group.op.type == "transpose" and sorted(group.op.typed("order", "int32_vec", ())) != list(range(len(before))):
+        return False
+    return math.prod(before) == math.prod(group.shape) == size
 
 
 def picture_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -49,33 +59,29 @@ def picture_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape if len(shape) == 4 else (1, 1, 1, int(np.prod(shape)))
 
 
-def fully_connected(graph: Grouped, op: Op, activation: str, source: Source, in_shape: tuple[int, ...]) -> FormOrReason:
-    """The convolution that a matmul of a vector with constant weights is, or why it is none."""
-    if op.type == "matmul":
-        names = op.inputs.get("input", [])
-        if len(names) != 2 or names[1] not in graph.constant or len(in_shape) != 2 or in_shape[0] != 1:
-            return f"a product of {list(in_shape)} with what is not a constant matrix"
-        if op.typed("transpose_a", "bool", False):
-            return "a transposed first operand"
-        weights = fixed_constant(graph, Op(op.name, op.type, {}, {"weights": names[1:]}, op.output), "weights")
-    else:
-        weights = fixed_constant(graph, op, "weights")
-    if weights is None or source.shape[0] != 1:
-        return f"weights missing, or a batch of {source.shape[0]}"
-    shape = weights.output.shape
-    integers = np.frombuffer(weights.value("data"), np.int8).reshape(shape)
-    if op.type == "matmul" and not op.typed("transpose_b", "bool", False):
-        integers = integers.T
-    integers = integers.reshape(integers.shape[0], -1)  # (O, I)
-    if integers.shape[1] != source.order.size:
-        return f"weights {list(shape)} for {source.order.size} inputs"
+def fully_connected(
+    graph: Grouped, op: Op, activation: str, name: str, fix_point: Callable[[str], int | None]
+) -> tuple[FormOrReason, str]:
+    """The convolution that a product of the vector `name` with constant weights is, and the value it reads.
+
+    Instead of the form there is the reason why it is none.
+    """
+    kernel = _weights(graph, op, graph.of[name].shape)
+    if isinstance(kernel, str):
+        return kernel, name
+    constant, integers = kernel
+    source = source_of(graph, name, fix_point, integers.shape[1])
     _, height, width, channels = picture_shape(source.shape)
-    if max(height, width) > _LARGEST_KERNEL:
-        return f"a picture of {height} x {width}; the DPU's kernels end at {_LARGEST_KERNEL}"
+    if source.shape[0] != 1 or max(height, width) > _LARGEST_KERNEL:
+        return f"a picture {list(source.shape)}; the DPU's kernels end at {_LARGEST_KERNEL}", name
     in_order = np.empty_like(integers)
     in_order[:, source.order] = integers
-    name, fix_point = f"{weights.name}(reshaped)", weights.output.value("fix_point")
-    kernel = const_fix(name, weights.output.name, in_order.reshape(-1, height, width, channels), fix_point)
+    weights = const_fix(
+        f"{constant.name}(reshaped)",
+        constant.output.name,
+        in_order.reshape(-1, height, width, channels),
+        constant.output.value("fix_point"),
+    )
     bias = fixed_constant(graph, op, "bias")
     attrs = {
         "kernel": Attr("int32_vec", (width, height)),
@@ -85,4 +91,27 @@ def fully_connected(graph: Grouped, op: Op, activation: str, source: Source, in_
         "pad_mode": Attr("string", "FLOOR"),
         "nonlinear": Attr("string", activation),
     }
-    return Form("conv2d-fix", attrs, {"weights": kernel, **({"bias": bias} if bias is not None else {})})
+    constants = {"weights": weights, **({"bias": bias} if bias is not None else {})}
+    return Form("conv2d-fix", attrs, constants), source.name
+
+
+def _weights(graph: Grouped, op: Op, in_shape: tuple[int, ...]) -> tuple[Op, np.ndarray] | str:
+    """The constant and its integers as (O, I), or what does not fit."""
+    if op.type == "matmul":
+        names = op.inputs.get("input", [])
+        if len(names) != 2 or names[1] not in graph.constant or len(in_shape) != 2 or in_shape[0] != 1:
+            return f"a product of {list(in_shape)} with what is not a constant matrix"
+        if op.typed("transpose_a", "bool", False):
+            return "a transposed first operand"
+        weights = fixed_constant(graph, Op(op.name, op.type, {}, {"weights": names[1:]}, op.output), "weights")
+    else:
+        weights = fixed_constant(graph, op, "weights")
+    if weights is None or weights.output.shape == ():
+        return "no weights"
+    integers = np.frombuffer(weights.value("data"), np.int8).reshape(weights.output.shape)
+    if op.type == "matmul" and not op.typed("transpose_b", "bool", False):
+        integers = integers.T
+    integers = integers.reshape(integers.shape[0], -1)
+    if integers.shape[1] != math.prod(in_shape) or in_shape[0] != 1 or not integers.size:
+        return f"weights {list(weights.output.shape)} for an input {list(in_shape)}"
+    return weights, integers

@@ -146,13 +146,17 @@ def _group(graph: Grouped, op: Op, ops: dict[str, Op]) -> Group:
         if factor is not None:
             chain.append(reader)
             reader = _only_reader(graph, reader)
-    if reader is not None and op.type in _FUSED_AFTER.get(reader.type, ()):
+    if reader is not None and len(reader.input_names()) == 1 and op.type in _FUSED_AFTER.get(reader.type, ()):
         activation = _ACTIVATIONS[reader.type]
         chain.append(reader)
     readers = graph.readers[chain[-1].name]
-    fixes = tuple(readers) if all(reader.type == "fix" for reader in readers) else ()
+    fixes = tuple(readers) if all(_is_fix_of(chain[-1], reader) for reader in readers) else ()
     inputs = tuple(name for name in op.input_names() if name not in graph.constant)
     return Group((*chain, *fixes), inputs, activation, factor, fixes)
+
+
+def _is_fix_of(op: Op, reader: Op) -> bool:
+    return reader.type == "fix" and reader.input_names() == [op.name]
 
 
 def _only_reader(graph: Grouped, op: Op) -> Op | None:
