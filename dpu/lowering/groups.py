@@ -108,9 +108,14 @@ def grouped(graph: Graph) -> Grouped:
     ops = graph.op_by_name()
     for op in graph.ops:
         names = op.input_names()
+        if 0 in op.output.shape:
+            raise XmodelError(
+                f"operator {op.name!r} ({op.type}): expected a tensor with values, found shape "
+                f"{list(op.output.shape)}. The file is damaged: export it again."
+            )
         if op.type == "fix" and len(names) != 1:
             result.refuse(op, f"it has {len(names)} inputs, expected 1")
-        if op.type == "const" or (names and all(name in result.constant for name in names)):
+        if (op.type == "const" and not names) or (names and all(name in result.constant for name in names)):
             result.constant[op.name] = op
         elif op.name not in result.of:
             group = _group(result, op, ops)

@@ -257,3 +257,36 @@ def test_threads_share_a_runner(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_the_command_takes_several_inputs_and_custom_operators(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`xmodel run --input TENSOR=FILE` once for each input, `--ops FOLDER`; a missing one is named."""
+    import roadslim
+
+    net = QuantisedGraph("two")
+    rng = np.random.default_rng(0)
+    a, b = (net.random_conv(f"c{n}", net.data(n, (1, 4, 4, 3), 5), 4, 3, rng, 4, "relu") for n in "ab")
+    attrs = {"shape": Attr("int32_vec", (1, 4, 4, 4)), "data_type": Attr("string", "FLOAT32")}
+    net.move("own", "Double", net.add("sum", [a, b], 4), (1, 4, 4, 4), {**attrs, "factor": Attr("float", 2.0)}, None)
+    xmodel.save(net.graph(), tmp_path / "two_int.xmodel")
+    (tmp_path / "Double.py").write_text(DOUBLE)
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", rng.normal(0, 1, (1, 4, 4, 3)).astype(np.float32))
+    monkeypatch.chdir(tmp_path)
+    command = ["xmodel", "run", "two_int.xmodel", "--output", "out.npz", "--ops", ".", "--input", "a_fix=a.npy"]
+    assert roadslim.main([*command, "--input", "b_fix=b.npy"]) == 0
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert arrays["sum_fix"].dtype == np.int8 and arrays["own"].dtype == np.float32
+        assert np.array_equal(arrays["own"], arrays["sum_fix"] * np.float32(2 / 16))
+    capsys.readouterr()
+    for extra, message in (
+        ([], "found none for ['b_fix']"),
+        (["--input", "a_fix=b.npy"], "a second file for it"),
+        (["--input", "b.npy"], "no name"),
+        (["--input", "c_fix=b.npy"], "a file for 'c_fix'"),
+        (["--input", "b_fix=two_int.xmodel"], "numpy.save"),
+    ):
+        assert roadslim.main([*command, *extra]) == 1
+        assert message in capsys.readouterr().err
