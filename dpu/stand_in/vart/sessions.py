@@ -37,10 +37,11 @@ class Session:
 
 def session_of(subgraph: xir.Subgraph, mode: str) -> Session:
     """The session of a DPU or CPU subgraph. Raises UnsupportedModelError or RunError where the real vart aborts."""
-    runners = subgraph.get_attr("runner") if subgraph.has_attr("runner") else {}
-    if mode not in (runners or {}):
+    found = subgraph.get_attr("runner") if subgraph.has_attr("runner") else {}
+    runners = found if isinstance(found, dict) else {}
+    if mode not in runners:
         raise aborts(
-            f"subgraph {subgraph.get_name()!r} has no runner for mode {mode!r}, only {sorted(runners or {})}",
+            f"subgraph {subgraph.get_name()!r} has no runner for mode {mode!r}, only {sorted(runners)}",
             'Take a DPU or CPU subgraph and mode "run".',
         )
     if mode != "run":

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -140,6 +141,28 @@ def test_fingerprints_are_compared_with_amds_words(
     assert expected in str(caught.value) and "fingerprint check failure." in str(caught.value)
     monkeypatch.setenv("XLNX_ENABLE_FINGERPRINT_CHECK", "0")
     vart.Runner.create_runner(other, "run")
+
+
+@pytest.mark.parametrize(
+    ("key", "attr", "message"),
+    [
+        ("dpu_fingerprint", Attr("string", "0x1"), "stored as string, expected uint64"),
+        ("runner", Attr("bool", True), "no runner for mode 'run'"),
+        ("runner", Attr("string", "libvart-run.so"), "no runner for mode 'run'"),
+    ],
+)
+def test_attributes_of_another_kind_are_refused(
+    modules: tuple[Any, Any], model: Path, tmp_path: Path, key: str, attr: Attr, message: str
+) -> None:
+    """A file that stores what a runner reads in another kind is an error of the package, as any damaged file."""
+    xir, vart = modules
+    graph = lower(xmodel.load(model))
+    assert graph.root is not None
+    children = tuple(replace(c, attrs={**c.attrs, key: attr}) if c.device == "DPU" else c for c in graph.root.children)
+    graph.root = replace(graph.root, children=children)
+    xmodel.save(graph, tmp_path / "damaged.xmodel")
+    with pytest.raises((XmodelError, RunError), match=message):
+        vart.Runner.create_runner(dpu_subgraph(xir, tmp_path / "damaged.xmodel"), "run")
 
 
 def test_cores_are_bound_round_robin_and_locked(modules: tuple[Any, Any], model: Path) -> None:
