@@ -51,7 +51,7 @@ def dpu_fingerprints() -> "list[str] | None":
     try:
         output = subprocess.run(["xdputil", "query"], stdout=subprocess.PIPE, timeout=20).stdout.decode()  # noqa: S607
         kernels = json.loads(output[output.index("{") : output.rindex("}") + 1])["kernels"]
-        return sorted({str(kernel["fingerprint"]) for kernel in kernels if "fingerprint" in kernel})
+        return sorted({f"0x{int(kernel['fingerprint'], 16):x}" for kernel in kernels if "fingerprint" in kernel})
     except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError):
         return None
 

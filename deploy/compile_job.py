@@ -24,7 +24,6 @@ from dpu.compatibility import check
 from dpu.errors import DpuError
 
 Quantizer = Literal["roadslim", "vitis"]
-_FAMILY, _ISA = "DPUCZDX8G", 1  # what the image's Vitis AI 3.5 compiles for
 _COMPARED_IMAGES = 2
 
 
@@ -88,9 +87,9 @@ class CompileOptions:
 def check_dpu(fingerprint: int) -> None:
     """Raise UsageError unless the image's Vitis AI compiles for the DPU with that fingerprint."""
     dpu = decode_fingerprint(fingerprint)
-    if (dpu.family, dpu.isa) != (_FAMILY, _ISA) or dpu.size is None:
+    if not dpu.compilable:
         raise UsageError(
-            f"expected the fingerprint of a {_FAMILY} of ISA {_ISA}, found {dpu.hexadecimal}, {dpu.family} of ISA "
+            f"expected the fingerprint of a DPUCZDX8G of ISA 1, found {dpu.hexadecimal}, {dpu.family} of ISA "
             f"{dpu.isa}. Vitis AI 3.5 does not compile for it; docs/vitis.md tells which version does."
         )
 

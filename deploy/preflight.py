@@ -15,6 +15,7 @@ from deploy.manifest import Release, StartSettings
 from deploy.release import Releases
 from deploy.service import Service
 from dpu import xmodel
+from dpu.compatibility import compile_remedy
 from dpu.errors import DpuError
 from dpu.summary import dpu_fingerprint, hexadecimal
 
@@ -145,8 +146,8 @@ def _model(state: BoardState, bundle: Bundle) -> Iterator[Problem]:
     board_has = state.findings["dpu_fingerprints"]
     if not board_has:
         return
-    recompile = f"Compile the quantised bundle for that DPU: roadslim compile BUNDLE --fingerprint {board_has[0]}"
+    recompile = f"Compile the quantised bundle for that DPU: {compile_remedy(int(board_has[0], 16))}"
     if bundle.spec.kind != "compiled":
         yield Problem(f"a model compiled for the board's DPU {board_has[0]}", "a quantised one", recompile)
-    elif fingerprint and hexadecimal(fingerprint) not in {text.lower() for text in board_has}:
+    elif fingerprint and hexadecimal(fingerprint) not in board_has:
         yield Problem(f"a model for the board's DPU {board_has[0]}", f"one for {hexadecimal(fingerprint)}", recompile)

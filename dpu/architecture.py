@@ -125,6 +125,11 @@ class Fingerprint:
     expired: bool = False
 
     @property
+    def compilable(self) -> bool:
+        """Whether Vitis AI 3.5, which `roadslim compile` runs, compiles for it."""
+        return self.family == FAMILIES[1] and self.isa == 1 and self.size is not None
+
+    @property
     def hexadecimal(self) -> str:
         """As AMD's tools print it: 0x101000056010407."""
         return f"0x{self.value:x}"

@@ -87,23 +87,14 @@ class _Place:
         self.accepted = {"": fingerprint} if fingerprint is not None else dict(board.fingerprints) if board else {}
         self.newest = list(self.accepted.values())[-1] if self.accepted else None
         decoded = decode_fingerprint(self.newest) if self.newest is not None else None
-        self.name = "the place asked for" if fingerprint is not None else f"board {board.name}" if board else "a DPU"
+        self.name = f"board {board.name}" if board and fingerprint is None else "the board"
         self.architecture = _architecture(decoded) or (board.architecture if board else B4096)
         self.family = decoded.family if decoded else "DPUCZDX8G"
         self.target = Target.of(self.architecture, decoded)
-        where = (
-            f" --fingerprint 0x{fingerprint:x}"
-            if fingerprint is not None
-            else f" --board {board.name}"
-            if board
-            else ""
-        )
-        self.compile_remedy = f"roadslim compile BUNDLE{where}"
-        if fingerprint is not None and decoded is not None and decoded.expired:
-            self.compile_remedy += (
-                ". That DPU is of ISA 0, which Vitis AI 2.5 and later do not compile for any more: compile with 2.0, "
-                "or give the board the image of 2.5 or newer"
-            )
+        if fingerprint is not None:
+            self.compile_remedy = compile_remedy(fingerprint)
+        else:
+            self.compile_remedy = f"roadslim compile BUNDLE{f' --board {board.name}' if board else ''}"
 
     def images(self, subgraph: Subgraph) -> list[str]:
         found = _fingerprint(subgraph)
@@ -120,6 +111,22 @@ class _Place:
         for image, value in self.accepted.items():
             images.setdefault(value, []).extend([image] if image else [])
         return " or ".join(f"0x{v:x}" + (f" (Vitis AI {', '.join(i)})" if i else "") for v, i in images.items())
+
+
+def compile_remedy(fingerprint: int) -> str:
+    """What gives a model for the DPU with a fingerprint: a command, or a sentence where there is none."""
+    dpu = decode_fingerprint(fingerprint)
+    if dpu.compilable:
+        return f"roadslim compile BUNDLE --fingerprint {dpu.hexadecimal}"
+    if dpu.expired:
+        return (
+            "Vitis AI 2.5 and later do not compile for this DPU of ISA 0: compile by hand with 2.0 (docs/vitis.md), or "
+            "give the board the image of 2.5 or newer."
+        )
+    return (
+        f"`roadslim compile` does not make models for {dpu.hexadecimal} ({dpu.family}, ISA {dpu.isa}): compare it with "
+        "`xdputil query` on the board."
+    )
 
 
 def _fingerprint(subgraph: Subgraph) -> int:
@@ -163,7 +170,7 @@ def _fitting(subgraph: Subgraph, place: _Place) -> Iterator[Reason]:
     decoded = decode_fingerprint(found) if found else None
     compiled_for = f"Subgraph {subgraph.name} was compiled for"
     if decoded and not place.is_family_of(subgraph):
-        message = f"{compiled_for} {decoded.family} (0x{found:x}); {place.name} has a {place.family}."
+        message = f"{compiled_for} {decoded.family} (0x{found:x}); {place.name} has {place.family}."
         yield Reason("family", message, place.compile_remedy)
         return
     if decoded and place.accepted and found not in place.accepted.values():

@@ -243,10 +243,13 @@ def test_check_finds_every_reason_at_once(model: Path, capsys: pytest.CaptureFix
     assert "LEAKYRELU" in reasons[3]["message"]
 
 
-def test_check_says_that_isa_0_is_expired(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """For a DPU of ISA 0 the remedy names the compiler that still knows it."""
+def test_check_knows_what_cannot_be_compiled(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For a DPU that `roadslim compile` refuses the remedy is another: the compiler that still knows it, or to look."""
     reasons = answer(capsys, "check", model, "--fingerprint", "0x1000020f6014407", code=1)["reasons"]
-    assert "compile with 2.0" in reasons[0]["remedy"]
+    assert "by hand with 2.0" in reasons[0]["remedy"] and "roadslim compile BUNDLE" not in reasons[0]["remedy"]
+    unknown = answer(capsys, "check", compiled_for(model, 0x101000056010407), "--fingerprint", "0xfff", code=1)
+    assert "the board has unknown family 0" in unknown["reasons"][0]["message"]
+    assert "xdputil query" in unknown["reasons"][0]["remedy"]
     old = answer(capsys, "check", compiled_for(model, 0x1000020F6014407), "--fingerprint", "0x101000056010407", code=1)
     assert "expired since Vitis AI 2.5" in old["reasons"][0]["message"]
 
