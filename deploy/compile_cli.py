@@ -12,11 +12,12 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from board_app.core.errors import UsageError
+from deploy.container import ENGINES, IMAGE, chosen_engine
+from dpu.cli import fingerprint_argument
 
 if TYPE_CHECKING:
     from deploy.compile_job import CompileOptions
 
-ENGINES = ("docker", "podman")
 BOARD, BOARD_IMAGE = "zcu104", "3.0"
 
 
@@ -36,37 +37,30 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     target = parser.add_mutually_exclusive_group()
     target.add_argument("--board", metavar="NAME", help=f"a board with AMD's image on its card ({BOARD})")
     target.add_argument(
-        "--fingerprint", type=_fingerprint, metavar="0x...", help="exactly this DPU, as `xdputil query` prints it"
+        "--fingerprint",
+        type=fingerprint_argument,
+        metavar="0x...",
+        help="exactly this DPU, as `xdputil query` prints it",
     )
     parser.add_argument(
         "--board-image", metavar="VERSION", help=f"Vitis AI version of the image on the board's card ({BOARD_IMAGE})"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="the compiled bundle (NAME-BOARD.bundle, here)")
     parser.add_argument("--engine", choices=ENGINES, help="what runs the container (docker, else podman)")
-    parser.add_argument("--image", metavar="TAG", help="the image from Dockerfile.vitis (roadslim-vitis:3.5)")
+    parser.add_argument("--image", default=IMAGE, metavar="TAG", help="the image from Dockerfile.vitis (%(default)s)")
     parser.add_argument(
         "--quantizer", choices=("roadslim", "vitis"), default="roadslim",
         help="whose quantised model is compiled (default: %(default)s, the bundle's own)",
     )  # fmt: skip
-    vitis = parser.add_argument_group("with --quantizer vitis")
+    vitis = parser.add_argument_group("calibration", "With --quantizer vitis:")
     vitis.add_argument("--cfg", type=Path, help="Darknet cfg of the float network (that of the bundle's run)")
     vitis.add_argument("--weights", type=Path, help="its Darknet weights")
     vitis.add_argument("--calibration", type=Path, metavar="FOLDER", help="images to choose the fix points on")
-    vitis.add_argument("--batch", type=int, default=4, metavar="N", help="images a calibration forward (%(default)s)")
-    vitis.add_argument("--bias-correction", choices=("on", "off"), default="on", help="of AMD's quantiser (on)")
+    vitis.add_argument("--batch", type=int, metavar="N", help="images a calibration forward (4)")
+    vitis.add_argument("--bias-correction", choices=("on", "off"), help="of AMD's quantiser (on)")
     parser.add_argument("--print", action="store_true", help="show the exact commands, run none; needs no engine")
     parser.add_argument("--json", action="store_true", help="the report as JSON on stdout; the steps go to stderr")
     parser.set_defaults(run=run)
-
-
-def _fingerprint(text: str) -> int:
-    try:
-        value = int(text, 16)
-    except ValueError:
-        value = 0
-    if not 0 < value < 2**64:
-        raise argparse.ArgumentTypeError(f"expected a fingerprint such as 0x101000056010407, found {text!r}")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,11 +101,9 @@ def _terminated_is_interrupted() -> Iterator[None]:
 
 def _options(args: argparse.Namespace) -> CompileOptions:
     from deploy.compile_job import CompileOptions, check_dpu
-    from deploy.container import IMAGE, chosen_engine
     from dpu.architecture import board
 
-    if args.batch < 1:
-        raise UsageError(f"--batch: expected 1 or more, found {args.batch}. The usual is 4.")
+    _check_calibration_flags(args)
     if args.fingerprint is not None and args.board_image is not None:
         raise UsageError(
             "--board-image: expected with --board, found with --fingerprint, which says all. Leave it out."
@@ -128,14 +120,28 @@ def _options(args: argparse.Namespace) -> CompileOptions:
         fingerprint=fingerprint,
         out=args.out or Path(f"{args.bundle.absolute().stem}-{target}.bundle"),
         engine=chosen_engine(args.engine),
-        image=args.image or IMAGE,
+        image=args.image,
         quantizer=args.quantizer,
         cfg=args.cfg,
         weights=args.weights,
         calibration=args.calibration,
-        batch=args.batch,
-        bias_correction=args.bias_correction == "on",
+        batch=args.batch or CompileOptions.batch,
+        bias_correction=args.bias_correction != "off",
     )
+
+
+def _check_calibration_flags(args: argparse.Namespace) -> None:
+    """Refuse what would have no effect, or cannot have one."""
+    if args.quantizer == "roadslim":
+        flags = ("cfg", "weights", "calibration", "batch", "bias_correction")
+        given = [f"--{flag.replace('_', '-')}" for flag in flags if getattr(args, flag) is not None]
+        if given:
+            raise UsageError(
+                f"{', '.join(given)}: expected with --quantizer vitis, found without it: the bundle's own quantised "
+                "model is compiled as it is. Add --quantizer vitis, or leave them out."
+            )
+    if args.batch is not None and args.batch < 1:
+        raise UsageError(f"--batch: expected 1 or more, found {args.batch}. The usual is 4.")
 
 
 def _script(bundle: Path, options: CompileOptions) -> str:

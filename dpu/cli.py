@@ -36,7 +36,7 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     check = action("check", "will it run there; every reason why not", "model.xmodel --board zcu104")
     where = check.add_mutually_exclusive_group()
     where.add_argument("--board", default="zcu104", help="a board with one of AMD's images (default: zcu104)")
-    where.add_argument("--fingerprint", type=_fingerprint, metavar="0x...", help="exactly this DPU")
+    where.add_argument("--fingerprint", type=fingerprint_argument, metavar="0x...", help="exactly this DPU")
     check.set_defaults(run=_check)
 
     run = action("run", "run the model on the software DPU", "model_int.xmodel --input in.npy --output out.npz")
@@ -65,11 +65,12 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     run.set_defaults(run=_run)
 
 
-def _fingerprint(text: str) -> int:
+def fingerprint_argument(text: str) -> int:
+    """The number of a --fingerprint. Raises argparse.ArgumentTypeError."""
     try:
         value = int(text, 16)
     except ValueError:
-        value = -1
+        value = 0
     if not 0 < value < 2**64:
         raise argparse.ArgumentTypeError(f"expected a fingerprint such as 0x101000056010407, found {text!r}")
     return value
