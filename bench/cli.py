@@ -79,7 +79,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mhz", type=float, metavar="N", help="clock, instead of the board's")
     parser.add_argument("--cores", type=int, metavar="N", help="DPU cores, instead of the board's")
     parser.add_argument(
-        "--isa", type=int, choices=(0, 1), help="0 for Vitis AI up to 2.0, 1 for later (1, or the table's)"
+        "--isa", type=int, choices=(0, 1), help="0 for Vitis AI up to 2.0, 1 for later (the file's, else 1)"
     )
     parser.add_argument("--name", help="one network of a layer table with several")
     parser.add_argument("--layers", action="store_true", help="every layer, not only the slowest")

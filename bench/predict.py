@@ -148,14 +148,17 @@ def _of_cfg(path: Path, size_hw: tuple[int, int] | None) -> Network:
 
 def _of_xmodel(path: Path, name: str) -> Network:
     from dpu import xmodel
-    from dpu.graph_layers import parts_of
-    from dpu.latency import layers_of_graph
+    from dpu.graph_layers import isa_of, layers_of_integer_graph, parts_of
+    from dpu.lowering import is_quantised, lower
 
     graph = xmodel.load(path)
+    if is_quantised(graph):
+        graph = lower(graph)
     subgraphs, cpu_operators = parts_of(graph)
     told = [f"the sum of {subgraphs} DPU subgraphs"] if subgraphs > 1 else []
-    told += [f"{cpu_operators} operators on the CPU are not counted"] if cpu_operators else []
-    return Network(name, tuple(layers_of_graph(graph)), note="; ".join(told))
+    told += [f"not counted: operators on the CPU ({cpu_operators})"] if cpu_operators else []
+    layers = tuple(layers_of_integer_graph(graph))
+    return Network(name, layers, isa=isa_of(graph), note="; ".join(told))
 
 
 def _of_table(path: Path) -> list[Network]:
@@ -207,7 +210,7 @@ def text_of(network: Network, prediction: Prediction, with_layers: bool) -> str:
     lines = [
         f"{network.name} on {prediction.board} ({prediction.dpu_mhz:g} MHz, {cores}), predicted:",
         f"  DPU, one core            {prediction.dpu_ms:8.2f} ms   ({low:.2f} to {high:.2f})",
-        f"  end to end, one thread   {prediction.end_to_end_ms_one_thread:8.2f} ms   (as AMD's C++ library measures)",
+        f"  end to end, one thread   {prediction.end_to_end_ms_one_thread:8.2f} ms   (a {network.task}, as AMD's C++ library measures)",
         f"  all cores                {prediction.fps_all_cores:8.1f} fps",
         f"  of the time {compute / prediction.dpu_ms:.0%} is bound by compute, the rest by memory; "
         f"channel lanes used {_mean_lane_use(layers):.0%}",

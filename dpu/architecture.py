@@ -85,8 +85,9 @@ def board(name: str) -> Board:
     return BOARDS[name]
 
 
+FAMILY = "DPUCZDX8G"  # that of the boards above: what this package runs, predicts and has compiled
 FAMILIES = {
-    1: "DPUCZDX8G",
+    1: FAMILY,
     2: "DPUCAHX8H",
     3: "DPUCAHX8L",
     4: "DPUCZDI4G",
@@ -127,7 +128,7 @@ class Fingerprint:
     @property
     def compilable(self) -> bool:
         """Whether Vitis AI 3.5, which `roadslim compile` runs, compiles for it."""
-        return self.family == FAMILIES[1] and self.isa == 1 and self.size is not None
+        return self.family == FAMILY and self.isa == 1 and self.size is not None
 
     @property
     def hexadecimal(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from dpu.architecture import ARCHITECTURES, B4096, Architecture, Board, Fingerprint, decode_fingerprint
+from dpu.architecture import ARCHITECTURES, B4096, FAMILY, Architecture, Board, Fingerprint, decode_fingerprint
 from dpu.errors import DpuError
 from dpu.graph import Graph, Subgraph
 from dpu.lowering import is_quantised, lower
@@ -89,7 +89,7 @@ class _Place:
         decoded = decode_fingerprint(self.newest) if self.newest is not None else None
         self.name = f"board {board.name}" if board and fingerprint is None else "the board"
         self.architecture = _architecture(decoded) or (board.architecture if board else B4096)
-        self.family = decoded.family if decoded else "DPUCZDX8G"
+        self.family = decoded.family if decoded else FAMILY
         self.target = Target.of(self.architecture, decoded)
         if fingerprint is not None:
             self.compile_remedy = compile_remedy(fingerprint)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dpu.architecture import FAMILY, decode_fingerprint
 from dpu.errors import UnsupportedModelError
-from dpu.graph import Graph, Op
+from dpu.graph import Graph, Op, Subgraph
 from dpu.layer_cost import Layer
 
 _KINDS = {
@@ -31,12 +32,17 @@ _NO_WORK = ("const-fix", "data-fix", "upload", "download")  # constants and boun
 
 
 def layers_of_integer_graph(graph: Graph, subgraph_name: str | None = None) -> list[Layer]:
-    """The layers of all DPU subgraphs, or of one. Raises UnsupportedModelError, naming the operator."""
+    """The layers of all DPU subgraphs, or of one.
+
+    Raises:
+        UnsupportedModelError: another family's DPU, or an operator that the model has no figure for; with its name.
+    """
     ops = graph.op_by_name()
     layers = []
     for subgraph in graph.subgraphs("DPU"):
         if subgraph_name not in (None, subgraph.name):
             continue
+        _check_family(subgraph)
         inside = set(subgraph.all_op_names())
         for op in graph.ops:
             if op.name not in inside or op.type in _NO_WORK:
@@ -50,6 +56,22 @@ def layers_of_integer_graph(graph: Graph, subgraph_name: str | None = None) -> l
     if not layers:
         raise UnsupportedModelError(f"graph {graph.name!r} has no DPU subgraph: there is no DPU time to predict.")
     return layers
+
+
+def isa_of(graph: Graph) -> int:
+    """The instruction set of the DPU that a graph was compiled for; 1 where it was compiled for none in particular."""
+    fingerprints = [subgraph.typed("dpu_fingerprint", "uint64", 0) for subgraph in graph.subgraphs("DPU")]
+    return next((min(decode_fingerprint(value).isa, 1) for value in fingerprints if value), 1)
+
+
+def _check_family(subgraph: Subgraph) -> None:
+    fingerprint = subgraph.typed("dpu_fingerprint", "uint64", 0)
+    family = decode_fingerprint(fingerprint).family
+    if fingerprint and family != FAMILY:
+        raise UnsupportedModelError(
+            f"subgraph {subgraph.name!r}: expected a model for {FAMILY}, found one for {family}, whose time is not "
+            "known here. Predict the network it was made from."
+        )
 
 
 def _layers_of_op(op: Op, ops: dict[str, Op]) -> list[Layer]:
@@ -74,14 +96,16 @@ def _layers_of_op(op: Op, ops: dict[str, Op]) -> list[Layer]:
 
 def _window(op: Op, source: tuple[int, int, int], target: tuple[int, int, int]) -> tuple[tuple[int, int], int, int]:
     """Kernel (height, width), stride and groups; a file has kernel and stride as (width, height)."""
+    if _KINDS[op.type] == "reduce":
+        return (source[0] // target[0] or 1, source[1] // target[1] or 1), 1, 1
+    if _KINDS[op.type] in ("slice", "mul", "add"):  # which have no window; the `stride` of a tile-fix is one number
+        return (1, 1), 1, 1
     kernel = op.typed("kernel", "int32_vec", (1, 1))
     stride = op.typed("stride", "int32_vec", (1, 1))
     groups = op.typed("group", "int32", 1) if op.type in ("conv2d-fix", "transposed-conv2d-fix") else 1
     if op.type == "transposed-depthwise-conv2d-fix":
         groups = source[2]
-    if _KINDS[op.type] == "reduce":
-        return (source[0] // target[0] or 1, source[1] // target[1] or 1), 1, 1
-    if _KINDS[op.type] in ("slice", "mul", "add") or len(kernel) != 2 or not stride:
+    if len(kernel) != 2 or not stride:
         return (1, 1), 1, 1
     return (kernel[1], kernel[0]), stride[0], groups
 
@@ -100,7 +124,6 @@ def _hwc(op: Op, shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def parts_of(graph: Graph) -> tuple[int, int]:
     """The number of DPU subgraphs with work, and of operators on the CPU between and behind them."""
-    dpu = [subgraph for subgraph in graph.subgraphs("DPU")]
     on_cpu = {name for subgraph in graph.subgraphs("CPU") for name in subgraph.all_op_names()}
     moved = ("data", "const", "fix2float", "float2fix", "upload", "download", "data-fix", "const-fix")
-    return len(dpu), sum(op.name in on_cpu and op.type not in moved for op in graph.ops)
+    return len(graph.subgraphs("DPU")), sum(op.name in on_cpu and op.type not in moved for op in graph.ops)

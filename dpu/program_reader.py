@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dpu.architecture import decode_fingerprint
+from dpu.architecture import FAMILY, decode_fingerprint
 from dpu.arithmetic import FIX_POINT_RANGE, Activation
 from dpu.errors import UnsupportedModelError, XmodelError
 from dpu.graph import Graph, Op, Subgraph
@@ -19,7 +19,6 @@ from dpu.program import Program, Step, Value
 
 # Sums are held in int64: 34 bits of accumulator, 8 for the slope, and this many for positions that differ.
 _WIDEST_SHIFT = 20
-_FAMILY = "DPUCZDX8G"
 _LARGEST_TENSOR = 2**30  # bytes; a ZCU104 has 2^31
 
 
@@ -70,9 +69,9 @@ class Reader:
     def _check_family(self) -> None:
         fingerprint = self.subgraph.typed("dpu_fingerprint", "uint64", 0)
         family = decode_fingerprint(fingerprint).family
-        if fingerprint and family != _FAMILY:
+        if fingerprint and family != FAMILY:
             raise UnsupportedModelError(
-                f"subgraph {self.subgraph.name!r}: expected a model for {_FAMILY}, found one for {family}, whose "
+                f"subgraph {self.subgraph.name!r}: expected a model for {FAMILY}, found one for {family}, whose "
                 "weights lie in another order. Compile it for a ZCU104."
             )
 

@@ -98,6 +98,15 @@ def test_refuses_what_has_no_layers(tmp_path: Path, name: str, content: str | No
         networks_of(tmp_path / name)
 
 
+def test_what_an_xmodel_tells(shared_data: Path) -> None:
+    """The instruction set of its DPU, and what is not counted: of a quantised file as of the compiled one."""
+    files = ("zcu104_vai2.0_small_cnn", "zcu104_vai3.0_pointpillars", "quantised_only_voxelnet_int")
+    (old,), (compiled,), (quantised,) = (networks_of(shared_data / "xmodels" / f"{name}.xmodel") for name in files)
+    assert (old.isa, compiled.isa, quantised.isa) == (0, 1, 1)
+    assert compiled.note == "the sum of 2 DPU subgraphs; not counted: operators on the CPU (5)"
+    assert quantised.note.startswith("the sum of 2 DPU subgraphs; not counted: operators on the CPU (")
+
+
 def test_other_names_of_kinds(tmp_path: Path) -> None:
     """A table may say transposed or avgpool, strides of two numbers and a dilation."""
     rows = [

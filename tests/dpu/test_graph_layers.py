@@ -9,7 +9,7 @@ import pytest
 from dpu import xmodel
 from dpu.errors import UnsupportedModelError
 from dpu.graph import Attr, Graph, Op, Subgraph, Tensor
-from dpu.graph_layers import layers_of_integer_graph, parts_of
+from dpu.graph_layers import isa_of, layers_of_integer_graph, parts_of
 from dpu.latency import layers_of_graph, predict
 
 
@@ -58,6 +58,7 @@ def test_quantised_and_compiled_agree(shared_data: Path) -> None:
         ("upsample-fix", (1, 8, 8, 16), (1, 32, 32, 16), {"mode": "NEAREST"}, ("upsample", (1, 1), 1, 1)),
         ("upsample-fix", (1, 8, 8, 16), (1, 32, 32, 16), {"mode": "BILINEAR"}, ("deconv", (8, 8), 4, 16)),
         ("pad-fix", (1, 8, 8, 16), (1, 10, 10, 16), {}, ("pad", (1, 1), 1, 1)),
+        ("tile-fix", (1, 8, 8, 16), (1, 16, 16, 4), {"stride": 2, "reverse": True}, ("slice", (1, 1), 1, 1)),
         ("reshape-fix", (1, 8, 8, 16), (1, 1024), {}, ("reshape", (1, 1), 1, 1)),
         ("hard-sigmoid-fix", (1, 10), (1, 10), {}, ("hard-sigmoid", (1, 1), 1, 1)),
         ("pool-fix", (1, 7, 5, 16), (1, 1, 1, 16), {"kernel": (5, 7), "stride": (1, 1)}, ("pool", (7, 5), 1, 1)),
@@ -78,12 +79,20 @@ def test_operators(
     expected: tuple[str, tuple[int, int], int, int],
 ) -> None:
     """An operator's kind, kernel (height, width), stride and groups; tensors with fewer axes are rows of channels."""
-    stored = {str: "string", int: "int32", tuple: "int32_vec"}
+    stored = {str: "string", bool: "bool", int: "int32", tuple: "int32_vec"}
     typed = {key: Attr(stored[type(value)], value) for key, value in attrs.items()}
     inputs = 2 if op_type == "eltwise-fix" else 1
     (layer,) = layers_of_integer_graph(small_graph(op_type, source, target, inputs, **typed))
     assert (layer.kind, layer.kernel_hw, layer.stride, layer.groups) == expected
     assert layer.in_hwc == ((1,) * (4 - len(source)) + source[1:])
+
+
+def test_the_dpu_that_a_file_was_compiled_for(shared_data: Path) -> None:
+    """Its instruction set comes from the fingerprint; a file for another family is refused by name."""
+    names = ("zcu104_vai2.0_small_cnn", "zcu104_vai2.5_small_cnn", "quantised_only_voxelnet_int")
+    assert [isa_of(xmodel.load(shared_data / "xmodels" / f"{name}.xmodel")) for name in names] == [0, 1, 1]
+    with pytest.raises(UnsupportedModelError, match="expected a model for DPUCZDX8G, found one for DPUCVDX8G"):
+        layers_of_graph(xmodel.load(shared_data / "xmodels" / "vck190_vai1.4.1_densebox.xmodel"))
 
 
 def test_an_unknown_operator_is_named() -> None:
