@@ -205,12 +205,12 @@ def text_of(network: Network, prediction: Prediction, with_layers: bool) -> str:
     """A prediction for people."""
     layers = prediction.layers
     compute = sum(layer.ms for layer in layers if layer.bound == "compute")
-    low, high = prediction.low_ms, prediction.high_ms
+    low, high, end_to_end_ms = prediction.low_ms, prediction.high_ms, prediction.end_to_end_ms_one_thread
     cores = f"{prediction.cores} core{'s' * (prediction.cores > 1)}"
     lines = [
         f"{network.name} on {prediction.board} ({prediction.dpu_mhz:g} MHz, {cores}), predicted:",
         f"  DPU, one core            {prediction.dpu_ms:8.2f} ms   ({low:.2f} to {high:.2f})",
-        f"  end to end, one thread   {prediction.end_to_end_ms_one_thread:8.2f} ms   (a {network.task}, as AMD's C++ library measures)",
+        f"  end to end, one thread   {end_to_end_ms:8.2f} ms   (a {network.task}, as AMD's C++ library measures)",
         f"  all cores                {prediction.fps_all_cores:8.1f} fps",
         f"  of the time {compute / prediction.dpu_ms:.0%} is bound by compute, the rest by memory; "
         f"channel lanes used {_mean_lane_use(layers):.0%}",

@@ -18,6 +18,7 @@ from dpu.errors import XmodelError
 from dpu.graph import Graph
 from dpu.xmodel_messages import FormatError, read_graph, write_graph
 
+MOST_BYTES = 2**31 - 1  # protobuf reads no more
 MOST_LOOKUPS = 2_000_000
 
 
@@ -26,6 +27,11 @@ def load(path: str | Path) -> Graph:
     path = Path(path)
     if path.is_dir():
         raise XmodelError(f"{path}: expected an .xmodel file, found a folder. Of a bundle, give its model.xmodel.")
+    if path.is_char_device() or path.stat().st_size > MOST_BYTES:
+        raise XmodelError(
+            f"{path}: expected an .xmodel file of up to {MOST_BYTES:,} bytes, found a larger file, or a device without "
+            "an end. Name an .xmodel."
+        )
     return loads(path.read_bytes(), source=str(path))
 
 

@@ -257,6 +257,15 @@ def test_what_is_no_xmodel_is_refused(content: bytes, message: str) -> None:
     assert "some.xmodel" in str(caught.value) and "again" in str(caught.value)
 
 
+def test_files_without_an_end_are_not_read(tmp_path: Path) -> None:
+    """What no .xmodel can be by its size alone is refused before it fills the memory."""
+    with open(tmp_path / "big.xmodel", "wb") as file:
+        file.truncate(2**31)
+    for path in (tmp_path / "big.xmodel", Path("/dev/zero")):
+        with pytest.raises(XmodelError, match="larger file, or a device"):
+            xmodel.load(path)
+
+
 def test_truncation_is_an_error_at_almost_every_length(shared_data: Path) -> None:
     """A file cut anywhere raises XmodelError, or gives a graph with fewer operators or definitions; never a crash."""
     content = (shared_data / REAL_FILES[6]).read_bytes()
