@@ -17,6 +17,7 @@ from dpu import architecture
 from dpu.architecture import ARCHITECTURES, Board
 from dpu.errors import UnsupportedModelError
 from dpu.latency import Layer, LayerTime, Prediction, predict
+from dpu.summary_text import shortened
 
 
 @dataclass(frozen=True)
@@ -218,10 +219,11 @@ def text_of(network: Network, prediction: Prediction, with_layers: bool) -> str:
     lines += [f"  {network.note}"] if network.note else []
     shown = layers if with_layers else sorted(layers, key=lambda layer: -layer.ms)[:5]
     lines.append("  every layer:" if with_layers else "  the slowest layers (--layers shows all):")
-    width = max(len(layer.name) for layer in shown)
+    names = [shortened(layer.name, 48) for layer in shown]
+    width = max(map(len, names))
     lines += [
-        f"    {layer.name:<{width}}  {layer.kind:<12} {layer.ms:8.3f} ms  {layer.bound:<7}  lanes {layer.lane_use:4.0%}"
-        for layer in shown
+        f"    {name:<{width}}  {layer.kind:<12} {layer.ms:8.3f} ms  {layer.bound:<7}  lanes {layer.lane_use:4.0%}"
+        for name, layer in zip(names, shown, strict=True)
     ]
     return "\n".join(lines + (_totals_by_kind(layers) if with_layers else []))
 

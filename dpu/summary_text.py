@@ -13,7 +13,7 @@ INDENT = 4
 
 def lines(document: dict[str, Any], with_layers: bool) -> Iterator[str]:
     """The text, line by line."""
-    yield f"{_short(document['name'] or 'no name', 60)}, {document['kind']}, {_written_by(document)}"
+    yield f"{shortened(document['name'] or 'no name', 60)}, {document['kind']}, {_written_by(document)}"
     yield from _pairs(list(_facts(document)), indent=2)
     if document["lowered"]:
         yield "  Shown as the software DPU runs it:"
@@ -78,7 +78,7 @@ def _features(features: dict[str, Any]) -> str:
 
 
 def _subgraph(subgraph: dict[str, Any]) -> Iterator[str]:
-    yield f"[{subgraph['index']}] {subgraph['device'] or 'no device'}  {_short(subgraph['name'], 84)}"
+    yield f"[{subgraph['index']}] {subgraph['device'] or 'no device'}  {shortened(subgraph['name'], 84)}"
     pairs = [("operators", _counts(subgraph["ops"]))]
     if subgraph["workload"]:
         useful = f"{_count(subgraph['workload'])} operations"
@@ -96,7 +96,7 @@ def _subgraph(subgraph: dict[str, Any]) -> Iterator[str]:
         yield from _table(
             ("", "tensor", "shape", "type", "fix"),
             [
-                (way[:-1], _short(t["name"], 48), _shape(t["shape"]), t["dtype"], _number(t["fix_point"]))
+                (way[:-1], shortened(t["name"], 48), _shape(t["shape"]), t["dtype"], _number(t["fix_point"]))
                 for way, t in tensors
             ],
             right=(4,),
@@ -113,13 +113,13 @@ def _layers(layers: list[dict[str, Any]]) -> Iterator[str]:
     rows = []
     for layer in layers:
         fix = layer["fix_points"]
-        positions = "/".join(_short(_number(fix[key]), 4) for key in ("input", "weights", "bias", "output"))
+        positions = "/".join(shortened(_number(fix[key]), 4) for key in ("input", "weights", "bias", "output"))
         rows.append(
             (
                 layer["name"],
-                _short(re.sub(r"(?<=[de])-conv2d|-fix$", "", layer["type"]), 12)
+                shortened(re.sub(r"(?<=[de])-conv2d|-fix$", "", layer["type"]), 12)
                 + (
-                    f"+{_short(layer['activation'].lower().replace('leakyrelu', 'leaky'), 8)}"
+                    f"+{shortened(layer['activation'].lower().replace('leakyrelu', 'leaky'), 8)}"
                     if layer["activation"]
                     else ""
                 ),
@@ -134,15 +134,15 @@ def _layers(layers: list[dict[str, Any]]) -> Iterator[str]:
     head = ("layer", "type", "kernel", "in", "out", "bytes", "fix i/w/b/o", "ops")
     taken = sum(max(len(row[i]) for row in (head, *rows)) + 2 for i in range(1, len(head)))
     room = max(WIDTH - INDENT - taken, 8)
-    yield from _table(head, [(_short(row[0], room), *row[1:]) for row in rows], right=(5, 7))
+    yield from _table(head, [(shortened(row[0], room), *row[1:]) for row in rows], right=(5, 7))
 
 
 def _pairs(pairs: list[tuple[str, str]], indent: int) -> Iterator[str]:
-    names = [_short(key, 24) for key, _ in pairs]
+    names = [shortened(key, 24) for key, _ in pairs]
     margin = " " * (indent + max((len(name) for name in names), default=0) + 2)
     for name, (_, text) in zip(names, pairs, strict=True):
         first = f"{'':{indent}}{name}".ljust(len(margin))
-        text = _short(text, 2000) or "-"
+        text = shortened(text, 2000) or "-"
         yield from textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=margin, break_on_hyphens=False)
 
 
@@ -154,10 +154,10 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], right: tuple[
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {_short(kind, 40)}" for kind, count in counts.items())
+    return ", ".join(f"{count} {shortened(kind, 40)}" for kind, count in counts.items())
 
 
-def _short(text: str, length: int) -> str:
+def shortened(text: str, length: int) -> str:
     """A name that fits: its beginning and its end, control characters shown."""
     text = "".join(c if c.isprintable() else "?" for c in text)
     if len(text) <= length:
@@ -167,13 +167,13 @@ def _short(text: str, length: int) -> str:
 
 
 def _shape(shape: list[int]) -> str:
-    return _short("[" + ", ".join(map(str, shape)) + "]", 28)
+    return shortened("[" + ", ".join(map(str, shape)) + "]", 28)
 
 
 def _picture(shape: list[int] | None) -> str:
     if shape is None:
         return "-"
-    return _short("x".join(map(str, shape[1:] if len(shape) == 4 and shape[0] == 1 else shape)), 14)
+    return shortened("x".join(map(str, shape[1:] if len(shape) == 4 and shape[0] == 1 else shape)), 14)
 
 
 def _pair(pair: list[int] | None) -> str:
