@@ -1,34 +1,22 @@
 """The new graph: operators in subgraphs for the devices, with uploads, downloads and changes of type at the borders.
 
 Names as AMD's compiler gives them: an integer tensor is called like the output of the `fix` that set its position, the
-DPU's copy of an input is `TENSOR_upload_0`, its copy of an output `TENSOR_download_0`.
+DPU's copy of an input is `TENSOR_upload_0`, its copy of an output `TENSOR_download_0`. Where the quantised graph
+has such a name already, a number is added.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from dpu.errors import UnsupportedModelError
 from dpu.graph import Attr, Graph, Op, Subgraph, Tensor
 from dpu.lowering.forms import int8_tensor
 from dpu.lowering.fully_connected import picture_shape
 from dpu.lowering.groups import FULLY_CONNECTED
+from dpu.lowering.levels import Level, root_of, work
 from dpu.lowering.placement import Placed, Placement
 from dpu.workload import workload
-
-DPU_NAME = "DPUCZDX8G_ISA1_B4096"
-_CPU_RUNNER = "libvart-cpu-runner.so"
-_DPU_RUNNER = {"ref": _CPU_RUNNER, "run": "libvart-dpu-runner.so", "sim": "libvart-sim-runner.so"}
-
-
-@dataclass
-class _Level:
-    """One subgraph in the making."""
-
-    leaves: list[Subgraph] = field(default_factory=list)  # on the DPU
-    names: list[str] = field(default_factory=list)  # on the CPU
-    uploads: dict[str, Op] = field(default_factory=dict)  # operator outside -> its upload
 
 
 def write(placement: Placement) -> Graph:
@@ -42,12 +30,14 @@ class _Writer:
         self.source = placement.graph.graph
         self.result: dict[str, Op] = {}  # by name, in the order of the new graph
         self.user: list[Subgraph] = []
-        self.levels: dict[int, _Level] = {}
+        self.levels: dict[int, Level] = {}
         self.int8: dict[str, Op] = {}  # operator of the quantised graph -> the one that holds its integers
         self.float: dict[str, Op] = {}  # the same for float values
         self.level_of: dict[str, int] = {}  # new DPU operator -> its level
         self.downloads: dict[str, Op] = {}
         self.pictures: dict[str, Op] = {}  # value -> the same as [1, H, W, C], for a fully connected layer
+        self.op_names = {op.name for op in self.source.ops}
+        self.tensor_names = {op.output.name for op in self.source.ops}
 
     def run(self) -> Graph:
         places = self.placement.in_order()
@@ -83,7 +73,7 @@ class _Writer:
             new = Op(op.name, "data-fix", attrs, {}, tensor)
             self.int8.update((member.name, new) for member in place.group.ops)
         self.result[new.name] = new
-        self.user.append(Subgraph(f"subgraph_{op.name}", (op.name,), {**user, **_work(0, 0)}))
+        self.user.append(Subgraph(f"subgraph_{op.name}", (op.name,), {**user, **work(0, 0)}))
 
     # on the DPU
 
@@ -93,21 +83,29 @@ class _Writer:
         is_layer = group.op.type in FULLY_CONNECTED
         find = self._picture if is_layer else self._inside
         inputs = {"input": [find(name, place.level).name for name in place.reads]}
-        inputs.update((argument, [constant.name]) for argument, constant in form.constants.items())
+        constants = {argument: self._constant(constant) for argument, constant in form.constants.items()}
+        inputs.update((argument, [constant.name]) for argument, constant in constants.items())
         tensor = int8_tensor(position.tensor_name, group.shape, position.fix_point)
         name = group.op.name
         if is_layer:
-            inner = int8_tensor(f"{tensor.name}_inserted_fix", (1, 1, 1, group.shape[-1]), position.fix_point)
-            layer = Op(f"{name}(TransferMatMulToConv2d)", form.type, form.attrs, inputs, inner)
-            layer = self._leaf(place.level, layer, *form.constants.values())
+            inner_name = _free(f"{tensor.name}_inserted_fix", self.tensor_names)
+            inner = int8_tensor(inner_name, (1, 1, 1, group.shape[-1]), position.fix_point)
+            layer_name = _free(f"{name}(TransferMatMulToConv2d)", self.op_names)
+            layer = self._leaf(place.level, Op(layer_name, form.type, form.attrs, inputs, inner), *constants.values())
             self.pictures.update((member.name, layer) for member in group.ops)
             reshape = Op(
                 name, "reshape-fix", {"shape": Attr("int32_vec", group.shape)}, {"input": [layer.name]}, tensor
             )
             made = self._leaf(place.level, reshape)
         else:
-            made = self._leaf(place.level, Op(name, form.type, form.attrs, inputs, tensor), *form.constants.values())
+            made = self._leaf(place.level, Op(name, form.type, form.attrs, inputs, tensor), *constants.values())
         self.int8.update((member.name, made) for member in group.ops)
+
+    def _constant(self, constant: Op) -> Op:
+        """A constant, under another name where its own already holds other values (in float, or on another grid)."""
+        if self.result.get(constant.name, constant) == constant:
+            return constant
+        return replace(constant, name=_free(constant.name, self.op_names))
 
     def _inside(self, name: str, level: int) -> Op:
         """The operator that holds a value's integers within a DPU subgraph; uploads it where it comes from outside."""
@@ -118,8 +116,9 @@ class _Writer:
         uploads = self._level(level).uploads
         if outside.name not in uploads:
             count = sum(outside.name in other.uploads for other in self.levels.values())
-            tensor = replace(outside.output, name=f"{outside.output.name}_upload_{count}")
-            upload = Op(f"{outside.name}_upload_{count}", "upload", {}, {"input": [outside.name]}, tensor)
+            tensor = replace(outside.output, name=_free(f"{outside.output.name}_upload_{count}", self.tensor_names))
+            name = _free(f"{outside.name}_upload_{count}", self.op_names)
+            upload = Op(name, "upload", {}, {"input": [outside.name]}, tensor)
             uploads[outside.name] = self._leaf(level, upload)
         return uploads[outside.name]
 
@@ -132,30 +131,30 @@ class _Writer:
         shape = picture_shape(op.output.shape)
         if shape == op.output.shape:
             return op
-        tensor = replace(op.output, name=f"{op.output.name}_picture", shape=shape)
+        tensor = replace(op.output, name=_free(f"{op.output.name}_picture", self.tensor_names), shape=shape)
         attrs = {"shape": Attr("int32_vec", shape)}
-        self.pictures[name] = self._leaf(
-            level, Op(f"{op.name}_picture", "reshape-fix", attrs, {"input": [op.name]}, tensor)
-        )
+        view = Op(_free(f"{op.name}_picture", self.op_names), "reshape-fix", attrs, {"input": [op.name]}, tensor)
+        self.pictures[name] = self._leaf(level, view)
         return self.pictures[name]
 
     def _download(self, op: Op) -> Op:
         """The way out of a DPU operator's integers; the tensor outside has the name, the one inside another."""
         if op.name not in self.downloads:
             inside = self.result[op.name]
-            inner = replace(inside.output, name=f"{inside.output.name}_download_0")
+            inner = replace(inside.output, name=_free(f"{inside.output.name}_download_0", self.tensor_names))
             self.result[op.name] = replace(inside, output=inner)
-            download = Op(f"{op.name}_download_0", "download", {}, {"input": [op.name]}, inside.output)
+            name = _free(f"{op.name}_download_0", self.op_names)
+            download = Op(name, "download", {}, {"input": [op.name]}, inside.output)
             self.downloads[op.name] = self._leaf(self.level_of[op.name], download)
         return self.downloads[op.name]
 
     def _leaf(self, level: int, op: Op, *constants: Op) -> Op:
         sources = op.inputs.get("input", [])
-        work = _work(*workload(op, self.result[sources[0]].output.shape if sources else ()))
+        counts = work(*workload(op, self.result[sources[0]].output.shape if sources else ()))
         on_dpu = {"device": Attr("string", "DPU")}
-        op = replace(op, attrs={**op.attrs, **on_dpu, **(work if op.type.endswith("-fix") else {})})
+        op = replace(op, attrs={**op.attrs, **on_dpu, **(counts if op.type.endswith("-fix") else {})})
         new = [constant for constant in constants if constant.name not in self.result]
-        attrs = {**work, **({"skip_code_gen": Attr("bool", True)} if op.type == "upload" else {})}
+        attrs = {**counts, **({"skip_code_gen": Attr("bool", True)} if op.type == "upload" else {})}
         self.result.update((o.name, o) for o in (*new, op))
         names = tuple(o.name for o in (*new, op))
         self._level(level).leaves.append(Subgraph(f"subgraph_{op.name}", names, attrs))
@@ -174,7 +173,8 @@ class _Writer:
     def _copy(self, op: Op, level: int) -> Op:
         """A float operator as it stands, after what it reads."""
         inputs = {key: [self._as_float(name, level).name for name in names] for key, names in op.inputs.items()}
-        made = replace(op, inputs=inputs, attrs={**op.attrs, "device": Attr("string", "CPU")})
+        name = _free(op.name, self.op_names) if op.name in self.result else op.name  # an int8 constant has it
+        made = replace(op, name=name, inputs=inputs, attrs={**op.attrs, "device": Attr("string", "CPU")})
         self.float[op.name] = self._cpu(level, made)
         return made
 
@@ -185,11 +185,10 @@ class _Writer:
             return self._copy(self.placement.graph.constant[name], level)
         held = self.int8[name]
         outside = self._download(held) if held.name in self.level_of else held
-        tensor = Tensor(f"{outside.output.name}_fix2float", outside.output.shape, "float32")
-        attrs = _conversion(outside.output)
-        self.float[name] = self._cpu(
-            level, Op(f"{name}_fix2float", "fix2float", attrs, {"input": [outside.name]}, tensor)
-        )
+        tensor_name = _free(f"{outside.output.name}_fix2float", self.tensor_names)
+        tensor, attrs = Tensor(tensor_name, outside.output.shape, "float32"), _conversion(outside.output)
+        op = Op(_free(f"{name}_fix2float", self.op_names), "fix2float", attrs, {"input": [outside.name]}, tensor)
+        self.float[name] = self._cpu(level, op)
         return self.float[name]
 
     def _float2fix(self, name: str, fix: Op | None = None) -> Op:
@@ -197,8 +196,9 @@ class _Writer:
         place = self.placement.of(name)
         source = self._as_float(fix.input_names()[0], place.level) if fix else self.float[name]
         fix_point = self.placement.grid[name]
-        own = fix.name if fix else f"{name}_fix"
-        tensor = int8_tensor(fix.output.name if fix else own, source.output.shape, fix_point)
+        own = fix.name if fix else _free(f"{name}_fix", self.op_names)
+        tensor_name = fix.output.name if fix else _free(own, self.tensor_names)
+        tensor = int8_tensor(tensor_name, source.output.shape, fix_point)
         op = Op(own, "float2fix", _conversion(tensor), {"input": [source.name]}, tensor)
         self.int8[name] = self._cpu(max(place.level, 1), op)
         return self.int8[name]
@@ -217,43 +217,23 @@ class _Writer:
 
     # the whole
 
-    def _level(self, level: int) -> _Level:
-        return self.levels.setdefault(level, _Level())
+    def _level(self, level: int) -> Level:
+        return self.levels.setdefault(level, Level())
 
     def _graph(self) -> Graph:
-        parts = [self._subgraph(self.levels[number]) for number in sorted(self.levels)]
-        total = _sum(parts)
-        name = self.source.root.name if self.source.root else self.source.name
-        root = Subgraph(name, (), total, (*self.user, *parts))
+        parts = [self.levels[number].subgraph(self.result) for number in sorted(self.levels)]
+        root = root_of(self.source.root.name if self.source.root else self.source.name, self.user, parts)
         return Graph(self.source.name, list(self.result.values()), root, dict(self.source.attrs), self.source.op_defs)
-
-    def _subgraph(self, level: _Level) -> Subgraph:
-        if level.names:
-            attrs: dict[str, Any] = {
-                "device": Attr("string", "CPU"),
-                "runner": Attr("map_string_2_string", dict.fromkeys(_DPU_RUNNER, _CPU_RUNNER)),
-                **_work(0, 0),
-            }
-            return Subgraph(f"subgraph_{level.names[0]}", tuple(level.names), attrs)
-        inside = [self.result[name] for leaf in level.leaves for name in leaf.op_names]
-        first = next((op for op in inside if op.value("workload")), inside[0])
-        attrs = {
-            "device": Attr("string", "DPU"),
-            "dpu_name": Attr("string", DPU_NAME),
-            "runner": Attr("map_string_2_string", dict(_DPU_RUNNER)),
-            "children_topological_sort": Attr("string_vec", tuple(leaf.name for leaf in level.leaves)),
-            **_sum(level.leaves),
-        }
-        return Subgraph(f"subgraph_{first.name}", (), attrs, tuple(level.leaves))
-
-
-def _work(plain: int, on_arch: int) -> dict[str, Attr]:
-    return {"workload": Attr("uint64", plain), "workload_on_arch": Attr("uint64", on_arch)}
-
-
-def _sum(parts: list[Subgraph]) -> dict[str, Attr]:
-    return _work(*(sum(part.value(key, 0) for part in parts) for key in ("workload", "workload_on_arch")))
 
 
 def _conversion(tensor: Tensor) -> dict[str, Attr]:
     return {key: tensor.attrs[key] for key in ("fix_point", "bit_width", "if_signed", "round_mode")}
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, with a number where it is taken; it is taken from now on."""
+    free, number = name, 1
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    taken.add(free)
+    return free

@@ -321,3 +321,28 @@ def test_random_graphs(seed: int) -> None:
         "head_fix"
     ]
     assert len(np.unique(head)) > 8  # not all saturated
+
+
+def test_names_that_the_graph_has_already() -> None:
+    """A value of the CPU that is quantised twice, so that the name for its change of type is taken."""
+    net, x, rng = start(size=4)
+    y = net.elementwise("s", "sigmoid", [x], 7)
+    net.fix(y, 3)
+    net.elementwise("t", "relu", [y], None)
+    net.random_conv("c", y, 6, 1, rng, 4, None)
+    assert_equals_the_simulation(net)
+    assert {"s_fix", "s_fix_fix", "s_fix_fix_1"} <= set(lower(net.graph()).op_by_name())
+
+
+def test_a_constant_that_is_read_on_both_devices_and_at_two_positions() -> None:
+    """Each reader keeps its own values: int8 at either position on the DPU, float on the CPU."""
+    net, x, rng = start(size=4)
+    fine = net.const("w", rng.integers(-60, 61, (1, 1, 1, 8), dtype=np.int8), 8)
+    coarse = net.emit("w2", "fix", (1, 1, 1, 8), {"input": ["w"]}, {**net.ops[-1].attrs, "fix_point": Attr("int32", 5)})
+    net.elementwise("m", "mul", [x, "w"], 3)
+    ones = Attr("int32_vec", (1, 1))
+    for name, weights in (("c1", fine), ("c2", coarse)):
+        inputs = {"input": [x], "weights": [weights], "bias": [net.const(f"{name}_b", np.ones(1, np.int8), 5)]}
+        attrs = {"kernel": ones, "stride": ones, "pad": Attr("int32_vec", (0, 0, 0, 0))}
+        net.fix(net.emit(name, "conv2d", (1, 4, 4, 1), inputs, attrs), 4)
+    assert_equals_the_simulation(net)
