@@ -15,6 +15,7 @@ from dpu.arithmetic import LEAKY_SLOPE, half_up, saturate
 from dpu.graph import Attr, Op, Tensor
 from dpu.lowering.groups import CONVOLUTIONS, Group, Grouped, constant_values
 from dpu.operators.pooling import average_factors
+from dpu.operators.resizing import is_exact
 
 _WINDOW = ("kernel", "stride", "dilation", "pad", "pad_mode", "group", "in_dim", "out_dim", "bias_term")
 _HARD_SIGMOID_BITS = 14  # relu6(x + 3) * 2731 / 2^14
@@ -22,11 +23,15 @@ _HARD_SIGMOID_BITS = 14  # relu6(x + 3) * 2731 / 2^14
 
 @dataclass(frozen=True)
 class Form:
-    """An integer operator in the making; `constants` are its weights and bias by argument name."""
+    """An integer operator in the making; `constants` are its weights and bias by argument name.
+
+    `picture` is the [1, H, W, C] that it gives where the quantised graph's tensor has fewer axes.
+    """
 
     type: str
     attrs: dict[str, Attr] = field(default_factory=dict)
     constants: dict[str, Op] = field(default_factory=dict)
+    picture: tuple[int, ...] | None = None
 
 
 FormOrReason = Union[Form, str]  # noqa: UP007 (evaluated at import on Python 3.9)
@@ -98,8 +103,10 @@ def _kept(op: Op, *keys: str) -> dict[str, Attr]:
 def _convolution(
     graph: Grouped, group: Group, shapes: tuple[tuple[int, ...], ...], fix_points: tuple[int, ...], fix_point: int
 ) -> FormOrReason:
-    op = group.op
+    op, groups = group.op, group.op.typed("group", "int32", 1)
     constants = {name: made for name in ("weights", "bias") if (made := fixed_constant(graph, op, name)) is not None}
+    if groups > 1 and "weights" in constants and constants["weights"].output.shape[-1] * groups == shapes[0][-1]:
+        return f"{groups} groups; the DPU has only 1"
     attrs = {**_kept(op, *_WINDOW), "nonlinear": Attr("string", group.activation)}
     return Form(f"{op.type}-fix", attrs, constants)
 
@@ -122,7 +129,7 @@ def _pool(
     elif any(len(size) != 2 or not all(1 <= number <= 256 for number in size) for size in sizes) or len(pad) != 4:
         return f"a window of size {sizes[0]}, stride {sizes[1]}, padding {pad}"
     elif op.typed("pad_mode", "string", "FLOOR") == "CEIL" and op.type == "maxpool2d":
-        attrs["pad"] = Attr("int32_vec", _ceil_pad(attrs, (width, height), pad))
+        attrs["pad"] = Attr("int32_vec", _ceil_pad(attrs, (width, height), group.shape[2:0:-1], pad))
     elif op.typed("pad_mode", "string", "FLOOR") != "FLOOR":
         return f"pad_mode {op.value('pad_mode')!r}"
     if op.type == "maxpool2d":
@@ -133,22 +140,29 @@ def _pool(
     return _mean(group, attrs, (kernel_h, kernel_w))
 
 
-def _ceil_pad(attrs: dict[str, Attr], size_wh: tuple[int, int], pad: tuple[int, ...]) -> tuple[int, ...]:
-    """{left, right, top, bottom} with as much more right and bottom as rounding up needs: a DPU only rounds down."""
+def _ceil_pad(
+    attrs: dict[str, Attr], size_wh: tuple[int, ...], out_wh: tuple[int, ...], pad: tuple[int, ...]
+) -> tuple[int, ...]:
+    """{left, right, top, bottom} with as much more right and bottom as the output needs: a DPU only rounds down.
+
+    The output tells, because torch leaves out a last window that would lie wholly in the padding.
+    """
     grown = list(pad)
     for axis in (0, 1):
         kernel, stride = attrs["kernel"].value[axis], attrs["stride"].value[axis]
-        rest = (size_wh[axis] + pad[2 * axis] + pad[2 * axis + 1] - kernel) % stride
-        grown[2 * axis + 1] += (stride - rest) % stride
+        needed = (out_wh[axis] - 1) * stride + kernel - size_wh[axis] - pad[2 * axis]
+        grown[2 * axis + 1] = max(pad[2 * axis + 1], needed)
     return tuple(grown)
 
 
-def _mean(group: Group, attrs: dict[str, Attr], kernel_hw: tuple[int, int]) -> FormOrReason:
+def _mean(
+    group: Group, attrs: dict[str, Attr], kernel_hw: tuple[int, int], picture: tuple[int, ...] | None = None
+) -> FormOrReason:
     asked = (1.0 if group.factor is None else group.factor) / (kernel_hw[0] * kernel_hw[1])
     factor, shift = average_factors(kernel_hw)
     if not np.isclose(asked, factor / 2**shift, rtol=1e-6, atol=0.0):
         return f"a mean with the factor {asked}; the DPU has {factor} / 2^{shift} for this window"
-    return Form("pool-fix", {**attrs, "type": Attr("string", "AVG")})
+    return Form("pool-fix", {**attrs, "type": Attr("string", "AVG")}, picture=picture)
 
 
 def _reduction(
@@ -164,9 +178,11 @@ def _reduction(
         "stride": Attr("int32_vec", (1, 1)),
         "pad": Attr("int32_vec", (0, 0, 0, 0)),
     }
+    kept = (1, shape[1] // kernel_hw[0], shape[2] // kernel_hw[1], shape[3])
+    picture = None if op.typed("keep_dims", "bool", False) else kept
     if op.type == "reduction_max":
-        return Form("pool-fix", {**attrs, "type": Attr("string", "MAX")})
-    return _mean(group, attrs, kernel_hw)
+        return Form("pool-fix", {**attrs, "type": Attr("string", "MAX")}, picture=picture)
+    return _mean(group, attrs, kernel_hw, picture)
 
 
 def _resize(
@@ -176,8 +192,11 @@ def _resize(
     if len(shapes[0]) != 4 or len(group.shape) != 4 or len(group.inputs) != 1 or 0 in shapes[0]:
         return "a size computed in the graph, or a tensor that is not [1, H, W, C]"
     (_, height, width, _), (_, out_height, out_width, _) = shapes[0], group.shape
-    if out_height < height or out_width < width or op.typed("mode", "string") not in ("NEAREST", "BILINEAR"):
-        return f"mode {op.value('mode')!r} from {height} x {width} to {out_height} x {out_width}"
+    mode, what = op.typed("mode", "string"), f"from {height} x {width} to {out_height} x {out_width}"
+    if out_height < height or out_width < width or mode not in ("NEAREST", "BILINEAR"):
+        return f"mode {mode!r} {what}"
+    if not is_exact(mode, op, (height, width), (out_height, out_width)):
+        return f"mode {mode!r} {what}: no exact rule is public for its weights"
     attrs = _kept(op, "mode", "align_corners", "half_pixel_centers")
     scale = Attr("float_vec", (out_width / width, out_height / height))
     return Form("upsample-fix", {"scale": scale, **attrs})

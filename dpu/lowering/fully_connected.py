@@ -92,7 +92,7 @@ def fully_connected(
         "nonlinear": Attr("string", activation),
     }
     constants = {"weights": weights, **({"bias": bias} if bias is not None else {})}
-    return Form("conv2d-fix", attrs, constants), source.name
+    return Form("conv2d-fix", attrs, constants, (1, 1, 1, len(integers))), source.name
 
 
 def _weights(graph: Grouped, op: Op, in_shape: tuple[int, ...]) -> tuple[Op, np.ndarray] | str:

@@ -18,7 +18,7 @@ from dpu.lowering.groups import CONVOLUTIONS, FULLY_CONNECTED, VIEWS, Group, Gro
 _log = logging.getLogger(__name__)
 
 _FARTHEST = 200  # operators in a row without a fix; networks have two or three
-_NEEDS_FIX = CONVOLUTIONS  # never left to the CPU: without positions the graph was not quantised for a DPU
+_NEEDS_FIX = CONVOLUTIONS  # without positions the graph was not quantised for a DPU
 _CHOOSES = ("maxpool2d", "reduction_max", "strided_slice", *VIEWS)  # their output is made of their input's values
 
 
@@ -118,8 +118,6 @@ class Placement:
         else:
             form = form_of(self.graph, group, shapes, tuple(self.grid[n] for n in reads), position.fix_point)
         if isinstance(form, str):
-            if op.type in _NEEDS_FIX:
-                self.graph.refuse(op, form)
             return form
         return Placed(group, self._level(reads, 0), reads, form, position)
 
@@ -192,9 +190,10 @@ class Placement:
         for group in reversed(self.graph.groups):
             place = self.placed[group.op.name]
             kept = self.is_output(group) or any(op.name in read for op in group.ops)
-            if group.op.type in VIEWS and not kept and self._looked_through(group):
+            if group.op.type in VIEWS and not kept and self.is_looked_through(group):
                 self.placed[group.op.name] = Placed(group, place.level, place.reads, absorbed=True)
 
-    def _looked_through(self, group: Group) -> bool:
+    def is_looked_through(self, group: Group) -> bool:
+        """Whether nothing but fully connected layers reads a group's value, which take it as a picture."""
         places = [self.placed[reader.op.name] for reader in self.graph.readers_of(group)]
         return all(p.absorbed or (p.on_dpu and p.group.op.type in FULLY_CONNECTED) for p in places)

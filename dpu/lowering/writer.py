@@ -80,26 +80,37 @@ class _Writer:
     def _on_dpu(self, place: Placed) -> None:
         group, form, position = place.group, place.form, place.position
         assert form is not None and position is not None
-        is_layer = group.op.type in FULLY_CONNECTED
-        find = self._picture if is_layer else self._inside
+        find = self._picture if group.op.type in FULLY_CONNECTED else self._inside
         inputs = {"input": [find(name, place.level).name for name in place.reads]}
         constants = {argument: self._constant(constant) for argument, constant in form.constants.items()}
         inputs.update((argument, [constant.name]) for argument, constant in constants.items())
-        tensor = int8_tensor(position.tensor_name, group.shape, position.fix_point)
-        name = group.op.name
-        if is_layer:
-            inner_name = _free(f"{tensor.name}_inserted_fix", self.tensor_names)
-            inner = int8_tensor(inner_name, (1, 1, 1, group.shape[-1]), position.fix_point)
-            layer_name = _free(f"{name}(TransferMatMulToConv2d)", self.op_names)
-            layer = self._leaf(place.level, Op(layer_name, form.type, form.attrs, inputs, inner), *constants.values())
-            self.pictures.update((member.name, layer) for member in group.ops)
-            reshape = Op(
-                name, "reshape-fix", {"shape": Attr("int32_vec", group.shape)}, {"input": [layer.name]}, tensor
-            )
-            made = self._leaf(place.level, reshape)
+        tensor = int8_tensor(position.tensor_name, form.picture or group.shape, position.fix_point)
+        made = Op(group.op.name, form.type, form.attrs, inputs, tensor)
+        if form.picture is None:
+            made = self._leaf(place.level, made, *constants.values())
         else:
-            made = self._leaf(place.level, Op(name, form.type, form.attrs, inputs, tensor), *constants.values())
+            made = self._as_picture(place, made, *constants.values())
         self.int8.update((member.name, made) for member in group.ops)
+
+    def _as_picture(self, place: Placed, op: Op, *constants: Op) -> Op:
+        """An operator that gives [1, H, W, C], and the reshape after it, unless only fully connected layers follow."""
+        group, tensor = place.group, op.output
+        if group.op.type in FULLY_CONNECTED:
+            op = replace(op, name=_free(f"{op.name}(TransferMatMulToConv2d)", self.op_names))
+        else:
+            op = replace(op, name=_free(f"{op.name}_picture", self.op_names))
+        as_read = tensor.shape == picture_shape(group.shape)
+        alone = as_read and self.placement.is_looked_through(group) and not self.placement.is_output(group)
+        if not alone:
+            op = replace(op, output=replace(tensor, name=_free(f"{tensor.name}_inserted_fix", self.tensor_names)))
+        made = self._leaf(place.level, op, *constants)
+        if as_read:
+            self.pictures.update((member.name, made) for member in group.ops)
+        if alone:
+            return made
+        flat = int8_tensor(tensor.name, group.shape, int(tensor.value("fix_point")))
+        attrs = {"shape": Attr("int32_vec", group.shape)}
+        return self._leaf(place.level, Op(group.op.name, "reshape-fix", attrs, {"input": [made.name]}, flat))
 
     def _constant(self, constant: Op) -> Op:
         """A constant, under another name where its own already holds other values (in float, or on another grid)."""

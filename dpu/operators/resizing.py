@@ -106,6 +106,15 @@ class Bilinear(Step):
         return onnx.rounded(scaled, self.shift() > 0, self.output.fix_point, double=double)
 
 
+def is_exact(mode: str, op: Op, size_hw: tuple[int, ...], out_hw: tuple[int, ...]) -> bool:
+    """Whether an enlargement does not depend on how float32 rounds places and weights; others are refused."""
+    corners, centers = op.typed("align_corners", "bool", False), op.typed("half_pixel_centers", "bool", False)
+    table = _nearest if mode == "NEAREST" else _between
+    if max(*size_hw, *out_hw) > _LARGEST_EXTENT:
+        return False
+    return all(table(size_hw[axis], out_hw[axis], corners, centers) is not None for axis in (0, 1))
+
+
 def check_extents(reader: Reader, op: Op, shape: tuple[int, ...]) -> None:
     """Refuse pictures whose index tables would be huge."""
     if max(shape[1:3]) > _LARGEST_EXTENT:
