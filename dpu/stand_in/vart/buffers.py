@@ -28,7 +28,7 @@ class TensorBuffer(np.ndarray):
     @staticmethod
     def of(tensor: Any) -> TensorBuffer:
         """A buffer of zeros for a tensor."""
-        buffer = np.zeros(tensor.dims, _NATIVE[tensor.dtype]).view(TensorBuffer)
+        buffer = np.zeros(tensor.dims, _native(tensor)).view(TensorBuffer)
         buffer._tensor = tensor
         return buffer
 
@@ -47,6 +47,15 @@ class TensorBuffer(np.ndarray):
 
 
 _NATIVE = {"xint8": np.int8, "int8": np.int8, "float32": np.float32}
+
+
+def _native(tensor: Any) -> Any:
+    if tensor.dtype not in _NATIVE:
+        raise RunError(
+            f"tensor {tensor.name!r}: expected one of {', '.join(_NATIVE)}, found {tensor.dtype}, which no buffer here "
+            "holds. Take it from `roadslim xmodel run`."
+        )
+    return _NATIVE[tensor.dtype]
 
 
 def elements(buffer: Any, tensor: Any, dynamic: bool = False) -> np.ndarray:
@@ -90,7 +99,7 @@ def elements(buffer: Any, tensor: Any, dynamic: bool = False) -> np.ndarray:
 
 
 def _check_type(array: np.ndarray, tensor: Any) -> None:
-    native = _NATIVE.get(tensor.dtype)
+    native = _native(tensor)
     if array.dtype not in (np.int8, np.int16, np.float32):
         raise aborts(
             f"tensor {tensor.name!r}: unsupported data type: expected int8 or float32, found {array.dtype}",
@@ -115,6 +124,11 @@ def copied_in(array: np.ndarray, tensor: Any) -> np.ndarray:
 
 def copy_out(values: np.ndarray, target: np.ndarray, tensor: Any) -> None:
     """Fill a buffer with a tensor's values: int8 to float is times 2^-fix_point."""
+    if values.size != target.size:
+        raise RunError(
+            f"tensor {tensor.name!r}: expected {tensor.dims}, as the file says, found that the model gives "
+            f"{list(values.shape)}. The file is damaged: export it again."
+        )
     if target.dtype == np.float32 and values.dtype == np.int8:
         target[:] = values.reshape(-1) * np.float32(2.0 ** -_fix_point(tensor))
     else:

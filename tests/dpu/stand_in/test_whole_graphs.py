@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,24 @@ def test_custom_operators_on_the_path(amd: Any, tmp_path: Path, monkeypatch: pyt
     values, out = np.arange(-3, 3, dtype=np.float32)[None], np.zeros((1, 6), np.float32)
     runner.wait(runner.execute_async([values], [out]))
     assert out.tolist() == [[0, 0, 0, 0, 2.5, 5.0]]
+
+
+@pytest.mark.parametrize(
+    ("op_type", "change", "message"),
+    [
+        ("fix2float", {"dtype": "int32"}, "found int32, which no buffer here holds"),
+        ("download", {"shape": (1, 5)}, r"expected \[1, 5\], as the file says, found that the model gives"),
+    ],
+)
+def test_tensors_that_the_file_tells_wrongly(
+    amd: Any, small_cnn: Path, op_type: str, change: dict[str, Any], message: str
+) -> None:
+    """Another type or shape than the computed one is an error of the package, not of numpy."""
+    model = xmodel.load(small_cnn)
+    last = max(index for index, op in enumerate(model.ops) if op.type == op_type)
+    model.ops[last] = replace(model.ops[last], output=replace(model.ops[last].output, **change))
+    parts = amd.xir.Graph.of(model).get_root_subgraph().toposort_child_subgraph()
+    part = next(part for part in parts if part.has_op(model.ops[last].name))
+    with pytest.raises(RunError, match=message):
+        runner = amd.vart.RunnerExt.create_runner(part, "run")
+        runner.execute_async(runner.get_inputs(), runner.get_outputs())
