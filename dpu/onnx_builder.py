@@ -21,7 +21,7 @@ _TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
 def model_of(program: Program, wanted: list[Value]) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
-    """The ONNX model of a program that gives the wanted values as int8 in the program's order, named `out:NAME`.
+    """The ONNX model of a program, from inputs `in:NAME` to the wanted values `out:NAME`, int8 in the program's order.
 
     Large weights stand beside it by name, as external initializers: a model of 250 MB would be copied several times.
     """
@@ -43,8 +43,9 @@ class OnnxBuilder:
         """The whole model, for `model_of`."""
         inputs = []
         for value in program.inputs:
-            inputs.append(helper.make_tensor_value_info(value.name, TensorProto.INT8, value.shape))
-            self._held[value.name] = self.from_natural(self.single(value.name), len(value.shape))
+            name = f"in:{value.name}"  # a model's own names may be any, those of the nodes too
+            inputs.append(helper.make_tensor_value_info(name, TensorProto.INT8, value.shape))
+            self._held[value.name] = self.from_natural(self.single(name), len(value.shape))
         for step in program.steps:
             self._held[step.output.name] = step.build(self)
         outputs = []

@@ -31,7 +31,7 @@ class OnnxEngine:
         """The named int8 tensors (values of the program or its outputs) for int8 inputs by name."""
         session = self._session(names)
         values = self._program.values()
-        feeds = {value.name: inputs[value.name] for value in self._program.inputs}
+        feeds = {f"in:{value.name}": inputs[value.name] for value in self._program.inputs}
         known = {f"out:{values[name].name}" for name in names}
         wanted = sorted(known)
         held = dict(zip(wanted, session.run(wanted, feeds)))  # noqa: B905 (runs on Python 3.9 too)

@@ -79,10 +79,13 @@ class Reader:
         shape = step.output_shape()
         if shape != step.output.shape:
             raise self.contradicting(op, shape)
-        if step.output.name in self.named:
-            raise XmodelError(f"two tensors are called {step.output.name!r}; names must be unique. Export it again.")
-        self.named.add(step.output.name)
+        self._claim(step.output.name)
         self.steps.append(step)
+
+    def _claim(self, name: str) -> None:
+        if name in self.named:
+            raise XmodelError(f"two tensors are called {name!r}; names must be unique. Export it again.")
+        self.named.add(name)
 
     def unsupported(self, op: Op, why: str) -> UnsupportedModelError:
         return UnsupportedModelError(
@@ -149,6 +152,7 @@ class Reader:
             value = self._value(op, op.output.name)
             if value.shape[0] != 1:
                 raise self.unsupported(op, f"its tensor has shape {list(value.shape)}, expected batch 1: [1, ...]")
+            self._claim(value.name)
             self.inputs[name] = value
         return self.inputs[name]
 
@@ -175,8 +179,8 @@ class Reader:
     def _register(self, constant: Op, size: int) -> bytes:
         """The constant's bytes in the compiled parameter block: plain int8 at the tensor's `ddr_addr`."""
         content = self.registers.get(f"REG_{constant.output.typed('reg_id', 'int32', 0)}", b"")
-        address = constant.output.typed("ddr_addr", "int32", 0)
-        return bytes(content[address : address + size]) if address >= 0 else b""
+        address = constant.output.typed("ddr_addr", "int32")
+        return b"" if address is None or address < 0 else bytes(content[address : address + size])
 
     def pair(self, op: Op, key: str, default: tuple[int, int] | None = None) -> tuple[int, int]:
         """A {w, h} attribute as (h, w)."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dpu.program_reader import Reader
 
 _LARGEST_KERNEL = 32  # with which one input channel's products fit float32: 32 * 32 * 128 * 128 = 2^24
+_MOST_PRODUCTS = 2**20  # that make one sum: 34 bits, for which the reader's limit of positions leaves room in 64
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,8 @@ def _weights(reader: Reader, op: Op, channels: int, depthwise: bool) -> tuple[np
         )
     if not depthwise and max(kernel_hw) > _LARGEST_KERNEL:
         raise reader.unsupported(op, f"kernel {list(kernel_hw)} is larger than {_LARGEST_KERNEL}; the DPU's end at 16")
+    if (1 if depthwise else channels) * kernel_hw[0] * kernel_hw[1] > _MOST_PRODUCTS:
+        raise reader.unsupported(op, f"weights {list(weights.shape)} make sums of more than {_MOST_PRODUCTS} products")
     return found
 
 

@@ -16,6 +16,7 @@ from dpu.errors import RunError, UnsupportedModelError
 from dpu.exactness import plan
 from dpu.executor import EngineName, Executor
 from dpu.operators.convolution import Convolution
+from dpu.operators.testing import IntegerGraph
 from dpu.testing import QuantisedGraph
 
 ENGINES: list[EngineName] = ["onnxruntime", "numpy"]
@@ -181,6 +182,14 @@ def test_engines_agree_on_random_graphs(seed: int) -> None:
     tensors = assert_engines_agree(net, seed)
     assert all(end in tensors for end in ends)
     assert np.mean([len(np.unique(tensors[end])) for end in ends]) > 8  # not all saturated
+
+
+def test_tensors_may_have_any_name() -> None:
+    """Names like those that the fast engine gives to its own nodes."""
+    net, rng = IntegerGraph(), np.random.default_rng(0)
+    names = [net.data(name, (1, 2, 2, 3), 5) for name in ("t0", "c0", "out:sum")]
+    net.op("sum", "eltwise-fix", (1, 2, 2, 3), 4, names, type="ADD")
+    net.run({name: rng.integers(-128, 128, (1, 2, 2, 3), dtype=np.int8) for name in names})
 
 
 def test_a_conv_before_a_concat_is_rounded_once() -> None:

@@ -71,6 +71,9 @@ def test_two_tensors_of_one_name_are_a_damaged_file() -> None:
     graph.ops[-1] = replace(graph.ops[-1], output=replace(graph.ops[-1].output, name="p"))
     with pytest.raises(XmodelError, match="two tensors are called 'p'"):
         read(graph)
+    graph.ops[-1] = replace(graph.ops[-1], output=replace(graph.ops[-1].output, name="x"))
+    with pytest.raises(XmodelError, match="two tensors are called 'x'"):
+        read(graph)
 
 
 def test_a_constant_of_the_wrong_size_is_a_damaged_file() -> None:
@@ -83,6 +86,32 @@ def test_a_constant_of_the_wrong_size_is_a_damaged_file() -> None:
     graph.ops[1] = replace(graph.ops[1], attrs={"data": Attr("bytes", b"12")})
     with pytest.raises(XmodelError, match="'y': expected 3 bytes of xint8"):
         read(graph)
+
+
+def test_a_constant_without_bytes_and_without_a_place_in_the_parameters_is_a_damaged_file() -> None:
+    """Nothing is read from the block's beginning because no address says otherwise."""
+    net = IntegerGraph()
+    net.op("e", "eltwise-fix", (1, 2, 2, 3), 4, [net.data("x", (1, 2, 2, 3), 4), net.const("y", np.zeros(3), 4)])
+    graph = net.graph()
+    assert graph.root is not None
+    parameters = {"reg_id_to_parameter_value": Attr("map_string_2_bytes", {"REG_0": bytes(8)})}
+    dpu = replace(graph.root.children[-1], attrs=parameters)
+    placed = {**graph.ops[1].output.attrs, "ddr_addr": Attr("int32", 0)}
+    graph.ops[1] = replace(graph.ops[1], attrs={}, output=replace(graph.ops[1].output, attrs=placed))
+    program_of(graph, dpu)
+    del placed["ddr_addr"]
+    with pytest.raises(XmodelError, match="'y': expected 3 bytes of xint8 .* found 0"):
+        program_of(graph, dpu)
+
+
+def test_sums_that_64_bits_might_not_hold_are_refused() -> None:
+    """A million products make 34 bits; positions and the slope take most of the others."""
+    net = IntegerGraph()
+    inputs = {"input": [net.data("x", (1, 32, 32, 1025), 4)]}
+    inputs["weights"] = [net.const("w", np.ones((1, 32, 32, 1025)), 4)]
+    net.op("c", "conv2d-fix", (1, 1, 1, 1), 4, inputs, kernel=(32, 32), stride=(1, 1))
+    with pytest.raises(UnsupportedModelError, match="more than 1048576 products"):
+        read(net.graph())
 
 
 def test_positions_too_far_apart_are_refused() -> None:
