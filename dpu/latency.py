@@ -180,9 +180,14 @@ def _bandwidth(constants: Constants, isa: int) -> float:
 
 
 def conv_ms(layer: Layer, in_channels: int, out_channels: int, board: str | Board = "zcu104", isa: int = 1) -> float:
-    """A layer's time with other numbers of channels: an entry of a cost table, some ten microseconds to ask."""
+    """A layer's time with other numbers of channels: an entry of a cost table, some ten microseconds to ask.
+
+    A layer with as many groups as channels stays one.
+    """
     on = architecture.board(board) if isinstance(board, str) else board
-    other = replace(layer, in_hwc=(*layer.in_hwc[:2], in_channels), out_hwc=(*layer.out_hwc[:2], out_channels))
+    groups = in_channels if layer.groups == layer.in_hwc[2] > 1 else layer.groups
+    in_hwc, out_hwc = (*layer.in_hwc[:2], in_channels), (*layer.out_hwc[:2], out_channels)
+    other = replace(layer, in_hwc=in_hwc, out_hwc=out_hwc, groups=groups)
     return layer_time(other, on.architecture, on.mhz, isa=isa).ms
 
 

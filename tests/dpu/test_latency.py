@@ -16,7 +16,7 @@ import pytest
 
 from dpu.architecture import ARCHITECTURES, B4096, BOARDS, board, decode_fingerprint
 from dpu.errors import UnknownBoardError, UnsupportedModelError
-from dpu.latency import FITTED, Layer, layer_time, layers_of_graph, predict
+from dpu.latency import FITTED, Layer, conv_ms, layer_time, layers_of_graph, predict
 from dpu.layer_cost import work_of
 from dpu.testing import QuantisedGraph
 
@@ -108,6 +108,18 @@ def test_a_layer_of_17_channels_costs_as_32() -> None:
     narrow = replace(wide, out_hwc=(52, 52, 17))
     assert work_of(wide, B4096).cycles == work_of(narrow, B4096).cycles == 7 * 52 * 4 * 2 * 9
     assert work_of(wide, B4096).lane_use == 1.0 and work_of(narrow, B4096).lane_use == pytest.approx(17 / 32)
+
+
+def test_a_layer_with_other_channels() -> None:
+    """An entry of a cost table is the time of that layer made anew; a depthwise layer stays one."""
+    plain = Layer("a", "conv", (26, 26, 64), (26, 26, 128), (3, 3))
+    same = replace(plain, in_hwc=(26, 26, 48), out_hwc=(26, 26, 80))
+    assert conv_ms(plain, 48, 80) == layer_time(same, B4096, 300).ms < layer_time(plain, B4096, 300).ms
+    depthwise = Layer("b", "conv", (26, 26, 64), (26, 26, 64), (3, 3), groups=64)
+    narrow = replace(depthwise, in_hwc=(26, 26, 48), out_hwc=(26, 26, 48), groups=48)
+    assert conv_ms(depthwise, 48, 48, "kv260") == layer_time(narrow, B4096, 300).ms
+    grey = replace(plain, in_hwc=(26, 26, 1))
+    assert conv_ms(grey, 48, 80) == conv_ms(plain, 48, 80)
 
 
 def test_rows_are_taken_eight_at_a_time() -> None:
