@@ -3,7 +3,8 @@
 The mapping is AMD's (xir/built_in_ops.cpp, operator `resize`; cpu_task agrees). Output pixel o looks at the place
 o * in / out of the input; with `align_corners` at o * (in - 1) / (out - 1), with `half_pixel_centers` at
 (o + 1/2) * in / out - 1/2. Public code computes places in float32; whatever would then depend on float32's rounding
-is refused.
+is refused. With `half_pixel_centers` the nearest of these places lies outside of the picture at its border, where
+cpu_task reads what is not there; by whole factors all frameworks repeat each pixel, and so does this.
 """
 
 from __future__ import annotations
@@ -136,6 +137,8 @@ def _places(size: int, out: int, align_corners: bool, half_pixel_centers: bool) 
 
 def _nearest(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -> np.ndarray | None:
     """The input row of each output row; None where float32 would find another, or one outside."""
+    if half_pixel_centers and not align_corners and out % size == 0:
+        return np.arange(size).repeat(out // size)
     half = Fraction(1, 2) if align_corners else Fraction(0)
     places = _places(size, out, align_corners, half_pixel_centers)
     exact = np.array([math.floor(place + half) for place in places])

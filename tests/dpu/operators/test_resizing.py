@@ -125,8 +125,22 @@ def test_nearest_by_every_whole_factor_is_a_repetition() -> None:
     """float32 finds the same rows for all factors up to 40, so none of them is refused."""
     for factor in range(1, 41):
         x = np.arange(19, dtype=np.int8).reshape(1, 19, 1, 1)
-        executor = Executor(one_resize(x.shape, (19 * factor, factor), mode="NEAREST").graph(), engine="numpy")
-        assert np.array_equal(executor.run({"x": x})["r"][0, :, 0, 0], np.arange(19).repeat(factor))
+        for centers in (False, True):
+            net = one_resize(x.shape, (19 * factor, factor), mode="NEAREST", half_pixel_centers=centers)
+            got = Executor(net.graph(), engine="numpy").run({"x": x})["r"]
+            assert np.array_equal(got[0, :, 0, 0], np.arange(19).repeat(factor))
+
+
+def test_nearest_by_whole_factors_from_pixel_centres_equals_torch() -> None:
+    """torch's `nearest-exact` looks at (o + 1/2) * in / out, as TensorFlow 2 does."""
+    x = np.random.default_rng(5).integers(-128, 128, (1, 3, 4, 2), dtype=np.int8)
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(x.transpose(0, 3, 1, 2).astype(np.float32)), (9, 8), mode="nearest-exact"
+    )
+    got = one_resize(x.shape, (9, 8), mode="NEAREST", half_pixel_centers=True).run({"x": x})["r"]
+    assert np.array_equal(got.transpose(0, 3, 1, 2), expected.numpy())
+    with pytest.raises(UnsupportedModelError, match="how float32 rounds"):
+        Executor(one_resize(x.shape, (4, 6), mode="NEAREST", half_pixel_centers=True).graph())
 
 
 @pytest.mark.parametrize("scale", [(3, 2), (3.0, 2.0)])
@@ -150,7 +164,6 @@ def test_downsampling_takes_every_nth_pixel() -> None:
         ({"mode": "CUBIC"}, UnsupportedModelError, "'CUBIC' is not known"),
         ({"mode": "NEAREST", "scale": (2.0,)}, UnsupportedModelError, "two numbers"),
         ({"mode": "NEAREST", "scale": (3.0, 2.0)}, XmodelError, r"give \[1, 8, 12, 1\]"),
-        ({"mode": "NEAREST", "half_pixel_centers": True}, UnsupportedModelError, "how float32 rounds"),
         ({"mode": "BILINEAR", "align_corners": True}, UnsupportedModelError, "not multiples of 2"),
         ({"kind": "downsample-fix", "mode": "BILINEAR"}, UnsupportedModelError, "nearest-neighbour"),
     ],
