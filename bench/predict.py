@@ -118,6 +118,8 @@ def networks_of(path: Path, size_hw: tuple[int, int] | None = None) -> list[Netw
     """
     if not path.exists():
         raise InputError(f"expected a model at {path}, found nothing. Check the path.")
+    if size_hw and min(size_hw) < 1:
+        raise UsageError(f"--size: expected a height and a width of at least 1, found {size_hw[0]} {size_hw[1]}.")
     if path.suffix == ".cfg" or (path.is_dir() and (path / "model.cfg").is_file()):
         return [_of_cfg(path if path.is_file() else path / "model.cfg", size_hw)]
     if size_hw:
@@ -165,7 +167,7 @@ def _of_xmodel(path: Path, name: str) -> Network:
 def _of_table(path: Path) -> list[Network]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected a layer table in JSON, found {error}. Correct the file.") from None
     try:
         rows = _TABLE.validate_python(document if isinstance(document, list) else [document])

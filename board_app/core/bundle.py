@@ -53,7 +53,7 @@ class Bundle:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # of the JSON or of the UTF-8
+    except (ValueError, RecursionError) as error:  # of the JSON or of the UTF-8
         raise BundleError(
             f"{path}: expected JSON, found something else ({error}). Make the bundle again: roadslim compress CONFIG"
         ) from None

@@ -41,6 +41,8 @@ def test_a_larger_input_takes_longer(run_folder: Path) -> None:
     assert large.predict("zcu104").dpu_ms > small.predict("zcu104").dpu_ms
     with pytest.raises(UsageError, match="settled size"):
         networks_of(run_folder / "small.bundle", (64, 64))
+    with pytest.raises(UsageError, match="--size: expected a height and a width of at least 1"):
+        networks_of(cfg, (0, 64))
 
 
 def test_layer_tables(tmp_path: Path) -> None:
@@ -86,6 +88,7 @@ def test_text_shows_where_the_time_goes(run_folder: Path) -> None:
         ("a.json", json.dumps({"name": "x", "layers": []}), InputError),
         ("a.json", json.dumps({"name": "x", "layers": [LAYER], "isa": 2}), InputError),
         ("a.json", '"x"', InputError),
+        ("a.json", "[" * 100_000, InputError),
         ("a.cfg", "[net]\nheight=32\nwidth=32\nchannels=3\n[lstm]\n", RoadslimError),
         ("a.txt", "layers", UsageError),
     ],

@@ -98,6 +98,7 @@ DAMAGES: list[tuple[str, Any, str]] = [
     ("no spec", remove_spec, r"expected a bundle .*found a folder without it\. Give"),
     ("no json", lambda p: (p / "detector.json").write_text("{"), r"expected JSON, found .*Make the bundle again"),
     ("not utf-8", lambda p: (p / "detector.json").write_bytes(b"\xff\xfe{"), r"expected JSON, found .*Make"),
+    ("no end of lists", lambda p: (p / "detector.json").write_text("[" * 100_000), r"expected JSON, found .*Make"),
     ("a list", lambda p: (p / "detector.json").write_text("[]"), r"expected an object, found list\. Make"),
     ("other schema", lambda p: edit(p, schema_version=2), r"expected schema_version 1, found 2\. Make the bundle"),
     ("unknown key", lambda p: edit(p, iou_treshold=0.5), r"'iou_treshold'. Did you mean 'iou_threshold'\?"),
