@@ -70,11 +70,9 @@ class _Custom:
     def __init__(self, graph: Graph, op: Op, made: Any, path: Path) -> None:
         from dpu.stand_in.xir import Graph as XirGraph
 
-        shown = XirGraph(graph.name)
-        shown._show(graph)
         self._op = op
         self._path = path
-        self._xir_op: Any = shown.get_op(op.name)
+        self._xir_op: Any = XirGraph.of(graph).get_op(op.name)
         self._lock = threading.Lock()
         self._object = self._call(lambda: made(self._xir_op))
 

@@ -6,13 +6,12 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from dpu.architecture import decode_fingerprint
+from dpu.architecture import FAMILY
 from dpu.arithmetic import quantise
 from dpu.cpu_ops import OPERATORS, CpuOperator
 from dpu.custom_operators import EXAMPLES, find_custom_operator
@@ -20,11 +19,11 @@ from dpu.errors import RunError, UnsupportedModelError, XmodelError
 from dpu.executor import EngineName, Executor
 from dpu.graph import Graph, Op, Subgraph, Tensor
 from dpu.lowering import is_quantised, lower
+from dpu.subgraph_order import in_running_order
 
 _log = logging.getLogger(__name__)
 
 _LARGEST_TENSOR = 2**28  # a gigabyte of float32
-_FAMILY = "DPUCZDX8G"
 _INPUTS = ("data", "data-fix")
 _CONSTANTS = ("const", "const-fix")
 _Values = dict[str, np.ndarray]  # by operator name
@@ -77,7 +76,7 @@ class GraphRunner:
         inputs = sorted((op for op in self.graph.ops if op.type in _INPUTS), key=lambda op: op.output.name)
         self._input_ops = {op.output.name: op for op in inputs}
         self.inputs: tuple[HeldTensor, ...] = tuple(held(op.output) for op in inputs)
-        self._stages = [self._stage(part) for part in _in_order(self.graph)]
+        self._stages = [self._stage(part) for part in in_running_order(self.graph)]
         self._check_flow()
         self.outputs: tuple[str, ...] = self._output_names()
 
@@ -216,40 +215,14 @@ def held(tensor: Tensor) -> HeldTensor:
 
 
 def _check_kind(graph: Graph) -> None:
-    """Refuse what no compiler has placed, and what was compiled for another family."""
-    parts = graph.subgraphs("DPU")
-    if not parts and not graph.subgraphs("CPU"):
+    """Refuse what no compiler has placed."""
+    if not graph.subgraphs("DPU") and not graph.subgraphs("CPU"):
         fixed = any(op.type == "fix" or op.type.endswith("-fix") for op in graph.ops)
         found = "a model without a DPU subgraph" if fixed else "a float model"
         raise UnsupportedModelError(
-            f"graph {graph.name!r}: expected a quantised model (*_int.xmodel) or one compiled for a {_FAMILY}, found "
+            f"graph {graph.name!r}: expected a quantised model (*_int.xmodel) or one compiled for a {FAMILY}, found "
             f"{found}, where int8 is needed. Quantise it first: roadslim quantize."
         )
-    for part in parts:
-        fingerprint = int(part.typed("dpu_fingerprint", "uint64", 0))
-        name = str(part.value("dpu_name", ""))
-        family = decode_fingerprint(fingerprint).family if fingerprint else name.split("_")[0] or _FAMILY
-        if family != _FAMILY:
-            raise UnsupportedModelError(
-                f"subgraph {part.name!r}: expected a model for a {_FAMILY}, found one for {family}. "
-                "Compile it again for the board's DPU, or run its quantised source (*_int.xmodel)."
-            )
-
-
-def _in_order(graph: Graph) -> list[Subgraph]:
-    """The root's children, each after those that it reads."""
-    children = list(graph.root.children) if graph.root else []
-    owner = {name: index for index, child in enumerate(children) for name in child.all_op_names()}
-    before: dict[int, set[int]] = {index: set() for index in range(len(children))}
-    for op in graph.ops:
-        if op.name not in owner:
-            raise XmodelError(f"operator {op.name!r} is in no subgraph. The file is damaged: export it again.")
-        before[owner[op.name]].update(owner[name] for name in op.input_names() if owner[name] != owner[op.name])
-    try:
-        return [children[index] for index in TopologicalSorter(before).static_order()]
-    except CycleError as error:
-        names = " -> ".join(repr(children[index].name) for index in error.args[1])
-        raise XmodelError(f"subgraphs read each other in a circle: {names}. Compile the model again.") from error
 
 
 def _integer_operator(graph: Graph, op: Op) -> CpuOperator:

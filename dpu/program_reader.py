@@ -68,11 +68,12 @@ class Reader:
 
     def _check_family(self) -> None:
         fingerprint = self.subgraph.typed("dpu_fingerprint", "uint64", 0)
-        family = decode_fingerprint(fingerprint).family
-        if fingerprint and family != FAMILY:
+        name = self.subgraph.typed("dpu_name", "string", "")
+        family = decode_fingerprint(fingerprint).family if fingerprint else name.split("_")[0] or FAMILY
+        if family != FAMILY:
             raise UnsupportedModelError(
                 f"subgraph {self.subgraph.name!r}: expected a model for {FAMILY}, found one for {family}, whose "
-                "weights lie in another order. Compile it for a ZCU104."
+                "weights lie in another order. Compile it for a ZCU104, or run its quantised source (*_int.xmodel)."
             )
 
     def _append(self, op: Op, step: Step) -> None:

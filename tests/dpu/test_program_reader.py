@@ -61,6 +61,9 @@ def test_another_family_is_refused() -> None:
     dpu = replace(dpu, attrs={**dpu.attrs, "dpu_fingerprint": Attr("uint64", 0x601001036088111)})
     with pytest.raises(UnsupportedModelError, match="found one for DPUCVDX8G"):
         program_of(graph, dpu)
+    dpu = replace(dpu, attrs={"dpu_name": Attr("string", "DPUCAHX8L_ISA0_SP")})
+    with pytest.raises(UnsupportedModelError, match="found one for DPUCAHX8L"):
+        program_of(graph, dpu)
 
 
 def test_two_tensors_of_one_name_are_a_damaged_file() -> None:
