@@ -114,6 +114,8 @@ def _told(error: OSError) -> str:
     temporary = re.fullmatch(r"\.(?:partial-\d+-(.+)|(.+)\.\w+\.part(?:ial)?)", name)
     path = os.path.join(folder, temporary[1] or temporary[2]) if temporary else error.filename
     if isinstance(error, FileNotFoundError):
+        if temporary and os.path.isdir(folder or "."):
+            return f"{path}: expected a folder that takes files, found {folder}, which does not. Name another."
         if temporary:
             return f"{path}: expected the folder {folder or '.'}, found none. Make it first, or name another."
         return f"expected a file or folder at {path}, found none. Check the path."

@@ -61,7 +61,7 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--ops", type=Path, metavar="FOLDER", help="custom operators: TYPE.py files in AMD's vart_op_imp form"
     )
-    run.add_argument("--threads", type=int, default=1, metavar="N", help="threads of onnxruntime (default: 1)")
+    run.add_argument("--threads", type=_threads, default=1, metavar="N", help="threads of onnxruntime (default: 1)")
     run.set_defaults(run=_run)
 
 
@@ -74,6 +74,12 @@ def fingerprint_argument(text: str) -> int:
     if not 0 < value < 2**64:
         raise argparse.ArgumentTypeError(f"expected a fingerprint such as 0x101000056010407, found {text!r}")
     return value
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 256, found {text!r}")
+    return int(text)
 
 
 def _show(args: argparse.Namespace) -> int:

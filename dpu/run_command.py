@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from dpu.errors import RunError
 from dpu.graph_runner import GraphRunner, HeldTensor, checked_input
 from dpu.json_output import print_json
+from dpu.whole_file import whole_file
 from dpu.xmodel import load
 
 
@@ -23,6 +22,11 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; gives the exit code."""
     runner = GraphRunner(load(args.file), args.engine, args.threads, args.ops)
     inputs = _inputs(args.input, runner.inputs)
+    read = [args.file, *(Path(text.rpartition("=")[2]) for text in args.input)]
+    if args.output.exists() and any(path.exists() and path.samefile(args.output) for path in read):
+        raise RunError(
+            f"--output {args.output}: expected another file than what is read, found the same. Name another."
+        )
     began = time.perf_counter()
     results = runner.run(inputs, args.tensors)
     milliseconds = (time.perf_counter() - began) * 1e3
@@ -38,12 +42,13 @@ def run(args: argparse.Namespace) -> int:
         for name, array in results.items()
     ]
     if args.json:
-        print_json({"engine": runner.engine, "output": str(args.output), "tensors": rows})
+        print_json({"origin": "simulated", "engine": runner.engine, "output": str(args.output), "tensors": rows})
         return 0
     for row in rows:
         position = "" if row["fix_point"] is None else f", fix point {row['fix_point']}"
         print(f"{row['name']}: {row['dtype']} {row['shape']}{position}")
-    print(f"{len(rows)} tensors in {args.output} ({runner.engine}, first run {milliseconds:.0f} ms)", file=sys.stderr)
+    count = f"{len(rows)} tensors" if len(rows) != 1 else "1 tensor"
+    print(f"{count} in {args.output} ({runner.engine}, first run {milliseconds:.0f} ms)", file=sys.stderr)
     return 0
 
 
@@ -87,14 +92,7 @@ def _read_npy(path: str) -> np.ndarray:
 
 def _write_npz(path: Path, arrays: dict[str, Any]) -> None:
     """Write an .npz whole or not at all. Any tensor name can be a key (numpy.savez reserves some)."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)

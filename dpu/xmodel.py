@@ -8,14 +8,13 @@ same if its writer kept the usual order of fields, as AMD's does. Embedded opera
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from google.protobuf.message import DecodeError, EncodeError
 
 from dpu.errors import XmodelError
 from dpu.graph import Graph
+from dpu.whole_file import whole_file
 from dpu.xmodel_messages import FormatError, read_graph, write_graph
 
 MOST_BYTES = 2**31 - 1  # protobuf reads no more
@@ -69,19 +68,9 @@ def dumps(graph: Graph) -> bytes:
 
 def save(graph: Graph, path: str | Path) -> None:
     """Write a file whole or not at all: under a temporary name in the same folder, then renamed."""
-    path = Path(path)
     content = dumps(graph)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def check_structure(graph: Graph, source: str) -> None:

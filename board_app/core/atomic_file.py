@@ -13,12 +13,14 @@ PathLike = Union[str, "os.PathLike[str]"]
 
 @contextmanager
 def replacing(path: PathLike) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; on success it takes the place of `path`, on error it is removed.
+    """Yield a temporary path; on success it takes the place of `path` (of its target, if it is a link).
 
     Raises:
-        OSError: the folder is missing or the disk is full; `path` is then as it was before.
+        OSError: a device or pipe stands there, the folder is missing, the disk is full; `path` is then as it was.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file() and not target.is_dir():
+        raise OSError(f"{path}: expected a file, or nothing yet, found a device or pipe. Name a file.")
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         yield partial

@@ -288,6 +288,20 @@ def test_run_writes_every_tensor(model: Path, tmp_path: Path, capsys: pytest.Cap
     assert {t["name"]: t["fix_point"] for t in document["tensors"]} == {"x_fix": 6, "c1_act_fix": 4, "head_fix": 3}
 
 
+@pytest.mark.parametrize("name", ["in.npy", "link.npz"])
+def test_run_does_not_write_over_what_it_reads(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """The output may not be an input, nor a link to one."""
+    array = np.ones((1, 8, 8, 3), np.int8)
+    np.save(tmp_path / "in.npy", array)
+    (tmp_path / "link.npz").symlink_to("in.npy")
+    words = ["run", str(model), "--input", str(tmp_path / "in.npy"), "--output", str(tmp_path / name)]
+    assert roadslim.main(["xmodel", *words]) == 1
+    assert "expected another file than what is read" in capsys.readouterr().err
+    assert np.array_equal(np.load(tmp_path / "in.npy"), array)
+
+
 def test_run_takes_int8_and_gives_the_outputs(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """int8 input goes in as it is, by tensor name too; by default only the outputs are written."""
     np.save(tmp_path / "in.npy", np.ones((1, 8, 8, 3), np.int8))
