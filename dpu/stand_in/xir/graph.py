@@ -42,8 +42,11 @@ class Graph(Attributed):
 
     @staticmethod
     def deserialize(fname: Any) -> Graph:
-        """The model in a file. Raises XmodelError or UnsupportedModelError where the real xir would abort."""
-        model = xmodel.load(str(fname))
+        """The model in a file. Raises RunError, XmodelError or UnsupportedModelError where the real xir would abort."""
+        try:
+            model = xmodel.load(str(fname))
+        except OSError as error:
+            raise aborts(f"cannot read {str(fname)!r}: {error.strerror}", "Check the path.") from error
         if not is_quantised(model):
             return Graph.of(model)
         graph = Graph.of(lower(model))

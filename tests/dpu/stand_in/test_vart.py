@@ -309,13 +309,15 @@ def test_xir_walks_a_real_compiled_file(modules: tuple[Any, Any], shared_data: P
 
 
 def test_serialize_writes_what_deserialize_reads(modules: tuple[Any, Any], model: Path, tmp_path: Path) -> None:
-    """A deserialised graph can be written; damaged files raise."""
+    """A deserialised graph can be written; damaged and missing files raise."""
     xir, _ = modules
     xir.Graph.deserialize(str(model)).serialize(str(tmp_path / "again.xmodel"))
     assert xmodel.load(tmp_path / "again.xmodel") == xmodel.load(model)
     (tmp_path / "bad.xmodel").write_bytes(b"nonsense")
     with pytest.raises(XmodelError, match="bad.xmodel"):
         xir.Graph.deserialize(str(tmp_path / "bad.xmodel"))
+    with pytest.raises(RunError, match="cannot read .*missing.xmodel.*the real xir aborts the process here"):
+        xir.Graph.deserialize(tmp_path / "missing.xmodel")
 
 
 @pytest.mark.parametrize("blocked", [("torch", "cv2", "onnxruntime", "onnx"), ("torch", "cv2", "board_app")])
