@@ -46,6 +46,22 @@ def axis_of(op: Op, rank: int, default: int) -> int:
     return axes[0]
 
 
+def biased(op: Op, arguments: Arguments, total: np.ndarray) -> np.ndarray:
+    """Sums (..., O) with the operator's bias (O,), where it has one, in float32."""
+    bias = optional(op, arguments, "bias")
+    if bias is not None and bias.shape != total.shape[-1:]:
+        unsupported(op, f"bias {list(bias.shape)} does not fit {total.shape[-1]} outputs")
+    return np.asarray(total if bias is None else total + bias).astype(np.float32)
+
+
+def check_broadcast(op: Op, *arrays: np.ndarray) -> None:
+    """Refuse arrays that cannot be repeated to one shape."""
+    try:
+        np.broadcast_shapes(*(array.shape for array in arrays))
+    except ValueError:
+        unsupported(op, f"tensors of shapes {[list(array.shape) for array in arrays]} do not fit each other")
+
+
 def unsupported(op: Op, why: str) -> NoReturn:
     """Raise UnsupportedModelError for an operator on the CPU."""
     raise UnsupportedModelError(

@@ -8,7 +8,7 @@ from math import erf
 
 import numpy as np
 
-from dpu.cpu_ops.arguments import Arguments, CpuOperator, axis_of, one, optional, unsupported
+from dpu.cpu_ops.arguments import Arguments, CpuOperator, axis_of, check_broadcast, one, optional, unsupported
 from dpu.graph import Op
 
 _erf = np.vectorize(erf, otypes=[np.float64])
@@ -32,10 +32,7 @@ def _between(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> CpuOpe
         arrays = arguments.get("input", [])
         if not arrays:
             unsupported(op, "it has no input")
-        try:
-            np.broadcast_shapes(*(array.shape for array in arrays))
-        except ValueError:
-            unsupported(op, f"tensors of shapes {[list(array.shape) for array in arrays]} do not fit each other")
+        check_broadcast(op, *arrays)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # as float32 has it: infinity or NaN
             return np.asarray(reduce(function, arrays))
 
@@ -66,6 +63,7 @@ def _leaky_relu(op: Op, arguments: Arguments) -> np.ndarray:
 
 def _prelu(op: Op, arguments: Arguments) -> np.ndarray:
     x, weight = one(op, arguments), one(op, arguments, "weight")
+    check_broadcast(op, x, weight)
     return np.where(x < 0, x * weight, x)
 
 
@@ -74,6 +72,7 @@ def _batchnorm(op: Op, arguments: Arguments) -> np.ndarray:
     x = one(op, arguments)
     names = ("gamma", "beta", "moving_mean", "moving_var")
     gamma, beta, mean, variance = (one(op, arguments, name) for name in names)
+    check_broadcast(op, x, gamma, beta, mean, variance)
     inverse = np.float32(1.0) / np.sqrt(variance + np.float32(op.value("epsilon")))
     return np.asarray(x * (inverse * gamma) + (beta - mean * inverse * gamma))
 
@@ -83,8 +82,10 @@ def _scale(op: Op, arguments: Arguments) -> np.ndarray:
     axis = axis_of(op, x.ndim, x.ndim - 1)
     extent = [1] * x.ndim
     extent[axis] = -1
-    product = x * factor.reshape(extent)
-    return product if bias is None else np.asarray(product + bias.reshape(extent))
+    factor = factor.reshape(extent)
+    bias = np.zeros(1, np.float32) if bias is None else bias.reshape(extent)
+    check_broadcast(op, x, factor, bias)
+    return np.asarray(x * factor + bias)
 
 
 OPERATORS: dict[str, CpuOperator] = {

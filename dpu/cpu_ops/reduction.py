@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dpu.cpu_ops.arguments import Arguments, CpuOperator, axes_of, axis_of, one, optional, unsupported
+from dpu.cpu_ops.arguments import Arguments, CpuOperator, axes_of, axis_of, biased, one, unsupported
 from dpu.graph import Op
 
 
@@ -54,7 +54,7 @@ def _matmul(op: Op, arguments: Arguments) -> np.ndarray:
             arrays[index] = arrays[index].swapaxes(-1, -2)
     if arrays[0].shape[-1] != arrays[1].shape[-2]:
         unsupported(op, f"matrices of shapes {[list(array.shape) for array in arrays]} do not fit")
-    return _biased(op, arrays[0] @ arrays[1], optional(op, arguments, "bias"))
+    return biased(op, arguments, arrays[0] @ arrays[1])
 
 
 def _inner_product(op: Op, arguments: Arguments) -> np.ndarray:
@@ -63,13 +63,7 @@ def _inner_product(op: Op, arguments: Arguments) -> np.ndarray:
     rows, columns = x.reshape(*x.shape[:axis], -1), weights.reshape(weights.shape[0], -1)
     if rows.shape[-1] != columns.shape[-1]:
         unsupported(op, f"weights {list(weights.shape)} do not fit {rows.shape[-1]} inputs")
-    return _biased(op, rows @ columns.T, optional(op, arguments, "bias"))
-
-
-def _biased(op: Op, total: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-    if bias is not None and bias.shape != total.shape[-1:]:
-        unsupported(op, f"bias {list(bias.shape)} does not fit {total.shape[-1]} outputs")
-    return np.asarray(total if bias is None else total + bias).astype(np.float32)
+    return biased(op, arguments, rows @ columns.T)
 
 
 OPERATORS: dict[str, CpuOperator] = {

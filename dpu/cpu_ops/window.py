@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dpu.cpu_ops.arguments import Arguments, CpuOperator, one, optional, unsupported
+from dpu.cpu_ops.arguments import Arguments, CpuOperator, biased, one, unsupported
 from dpu.graph import Op
 
 _LARGEST = 4096  # kernels, strides and padding; a damaged file's would run for ever
@@ -90,8 +90,7 @@ def _convolution(op: Op, arguments: Arguments) -> np.ndarray:
         else:
             parts = zip(np.split(seen, group, axis=3), np.split(weights[:, ky, kx], group))  # noqa: B905
             total = total + np.concatenate([part @ kernels.T for part, kernels in parts], axis=3)
-    bias = optional(op, arguments, "bias")
-    return np.asarray(total if bias is None else total + bias).astype(np.float32)
+    return biased(op, arguments, np.asarray(total))
 
 
 def _pool(op: Op, arguments: Arguments) -> np.ndarray:

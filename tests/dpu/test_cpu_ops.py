@@ -281,3 +281,22 @@ def test_wrong_attributes_are_named(
     arrays = [np.zeros(shape, np.float32) for shape in shapes]
     with pytest.raises(UnsupportedModelError, match=rf"'op' \({kind}\) on the CPU: .*{message}"):
         calculate(kind, attrs, (1, 2, 2, 3), input=arrays)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attrs", "arguments"),
+    [
+        ("scale", {}, {"scale": (4,)}),
+        ("scale", {}, {"scale": (3,), "bias": (4,)}),
+        ("prelu", {}, {"weight": (4,)}),
+        ("conv2d", {"kernel": ints(1, 1), "stride": ints(1, 1)}, {"weights": (5, 1, 1, 3), "bias": (2,)}),
+        ("batchnorm", {}, {"gamma": (3,), "beta": (3,), "moving_mean": (3,), "moving_var": (4,)}),
+    ],
+)
+def test_parameters_that_do_not_fit_are_named(
+    kind: str, attrs: dict[str, Attr], arguments: dict[str, tuple[int, ...]]
+) -> None:
+    """A damaged file's parameters end in an error of this package, not of numpy."""
+    arrays = {name: [np.zeros(shape, np.float32)] for name, shape in arguments.items()}
+    with pytest.raises(UnsupportedModelError, match=rf"'op' \({kind}\) on the CPU: .*do(es)? not fit"):
+        calculate(kind, attrs, (1, 2, 2, 5), input=[noise(1, 2, 2, 3)], **arrays)
