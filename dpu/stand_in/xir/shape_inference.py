@@ -28,7 +28,12 @@ Shape = tuple  # of ints
 def infer(op: Op) -> tuple[Shape, str]:
     """Shape and dtype of an operator's output. Raises RunError where they contradict the inputs."""
     kind = op.get_type()
-    shape = _RULES[kind](op) if kind in BUILT_IN else _shape_attribute(op)
+    try:
+        shape = _RULES[kind](op) if kind in BUILT_IN else _shape_attribute(op)
+    except (ArithmeticError, IndexError, ValueError) as error:  # a block of 0, a scale of NaN, axes that are not there
+        raise wrong(op, f"no shape follows from its inputs and attributes ({error})") from error
+    if min(shape, default=0) < 0:  # the real one lets -1 pass, for "not known yet"
+        raise wrong(op, f"it would give {[int(extent) for extent in shape]}")
     return tuple(int(extent) for extent in shape), _dtype(op)
 
 

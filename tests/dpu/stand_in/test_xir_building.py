@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from pathlib import Path
@@ -261,6 +262,9 @@ CONV = {"kernel": [3, 3], "stride": [1, 1], "pad_mode": "FLOOR"}
         ("eltwise-fix", {}, {"input": ["x", "w"]}, "do not fit together"),
         ("concat", {"axis": 3}, {"input": ["x", "w"]}, "differ in more than axis 3"),
         ("reshape", {"shape": [1, 3]}, {"input": ["x"]}, "128 elements"),
+        ("gstiling", {"stride": 0, "reverse": True}, {"input": ["x"]}, "no shape follows .*by zero"),
+        ("resize", {"mode": "NEAREST", "scale": [math.nan, 2.0]}, {"input": ["x"]}, "no shape follows .*NaN"),
+        ("conv2d", {**CONV, "kernel": [9, 9]}, {"input": ["x"], "weights": ["w"]}, r"would give \[1, -4, 0, 6\]"),
         ("data", {"shape": [0], "data_type": "FLOAT32"}, {}, "shape of positive numbers"),
         ("data", {"shape": [1], "data_type": "FLOAT"}, {}, "'FLOAT' is an invalid data type"),
         ("data", {"shape": [1], "data_type": "Float32"}, {}, "'Float32' is an invalid data type"),
