@@ -56,9 +56,7 @@ def board_of(name: str, dpu: str | None = None, mhz: float | None = None, cores:
     if cores is not None and not 1 <= cores <= MOST_CORES:
         raise UsageError(f"--cores: expected 1 to {MOST_CORES}, found {cores}. Correct it.")
     arch = ARCHITECTURES[dpu] if dpu else board.architecture
-    return replace(
-        board, name=f"{name} with {arch.name}", architecture=arch, mhz=mhz or board.mhz, cores=cores or board.cores
-    )
+    return replace(board, architecture=arch, mhz=mhz or board.mhz, cores=cores or board.cores)
 
 
 # Other names that layer tables have for the same kinds.
@@ -200,7 +198,10 @@ def chosen(networks: Sequence[Network], name: str | None) -> list[Network]:
 
 def document_of(networks: Sequence[Network], board: str | Board) -> dict[str, Any]:
     """The JSON of one network, or `networks` where there are several."""
-    documents = [network.predict(board).document(network.name) for network in networks]
+    documents = [
+        {**network.predict(board).document(network.name), "task": network.task, "note": network.note}
+        for network in networks
+    ]
     return documents[0] if len(documents) == 1 else {"networks": documents}
 
 
@@ -211,7 +212,7 @@ def text_of(network: Network, prediction: Prediction, with_layers: bool) -> str:
     low, high, end_to_end_ms = prediction.low_ms, prediction.high_ms, prediction.end_to_end_ms_one_thread
     cores = f"{prediction.cores} core{'s' * (prediction.cores > 1)}"
     lines = [
-        f"{network.name} on {prediction.board} ({prediction.dpu_mhz:g} MHz, {cores}), predicted:",
+        f"{network.name} on {prediction.board} ({prediction.dpu}, {prediction.dpu_mhz:g} MHz, {cores}), predicted:",
         f"  DPU, one core            {prediction.dpu_ms:8.2f} ms   ({low:.2f} to {high:.2f})",
         f"  end to end, one thread   {end_to_end_ms:8.2f} ms   (a {network.task}, as AMD's C++ library measures)",
         f"  all cores                {prediction.fps_all_cores:8.1f} fps",

@@ -89,6 +89,8 @@ class Prediction:
     """A network's predicted times; `low_ms` and `high_ms` are the band of `dpu_ms`."""
 
     board: str
+    dpu: str
+    isa: int
     dpu_mhz: float
     cores: int
     dpu_ms: float
@@ -101,7 +103,7 @@ class Prediction:
 
     def document(self, name: str) -> dict[str, object]:
         """The fields of `predict --json`, less the versions."""
-        keys = ("board", "dpu_mhz", "cores", "dpu_ms", "end_to_end_ms_one_thread", "fps_all_cores")
+        keys = ("board", "dpu", "isa", "dpu_mhz", "cores", "dpu_ms", "end_to_end_ms_one_thread", "fps_all_cores")
         layer_keys = ("name", "kind", "ms", "bound", "lane_use")
         return {
             "name": name,
@@ -152,6 +154,8 @@ def predict(
         cpu_ms += constants.cpu_ms_per_million_scores * math.prod(layers[-1].out_hwc) / 1e6
     return Prediction(
         on.name,
+        on.architecture.name,
+        isa,
         on.mhz,
         on.cores,
         dpu_ms,

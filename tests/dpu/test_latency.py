@@ -150,7 +150,7 @@ def test_prediction_has_the_fields_of_the_document() -> None:
     forecast = predict(layers, "zcu104")
     document = forecast.document("net")
     assert set(document) == {
-        *("name", "board", "dpu_mhz", "cores", "dpu_ms", "end_to_end_ms_one_thread", "fps_all_cores"),
+        *("name", "board", "dpu", "isa", "dpu_mhz", "cores", "dpu_ms", "end_to_end_ms_one_thread", "fps_all_cores"),
         *("low_ms", "high_ms", "origin", "layers"),
     }
     assert document["origin"] == "predicted" and document["cores"] == 2 and document["dpu_mhz"] == 300.0
