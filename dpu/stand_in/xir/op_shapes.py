@@ -23,3 +23,11 @@ def input_shape(op: Op, argument: str = "input", rank: int | None = None) -> lis
     if rank is not None and len(shape) != rank:
         raise wrong(op, f"expected {rank} dimensions in input {argument!r}, found {shape}")
     return shape
+
+
+def axis_of(op: Op, rank: int, axis: int | None = None) -> int:
+    """An axis, by default the attribute `axis`, counted from the front. Raises RunError where there is none such."""
+    axis = op.get_attr("axis") if axis is None else axis
+    if not -rank <= axis < rank:
+        raise wrong(op, f"there is no axis {axis} in {rank} dimensions")
+    return axis % rank

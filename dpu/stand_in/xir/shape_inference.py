@@ -11,13 +11,10 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from . import windows
+from . import rearranging, windows
 from .op_definitions import BUILT_IN
-from .op_shapes import input_shape, wrong
+from .op_shapes import axis_of, input_shape, wrong
 from .tensor import dtype_of
-from .windows import SPATIAL
 
 if TYPE_CHECKING:
     from .op import Op
@@ -93,16 +90,9 @@ def _eltwise(op: Op) -> list[int]:
     return shapes[0]
 
 
-def _axis(op: Op, rank: int, axis: int | None = None) -> int:
-    axis = op.get_attr("axis") if axis is None else axis
-    if not -rank <= axis < rank:
-        raise wrong(op, f"there is no axis {axis} in {rank} dimensions")
-    return axis % rank
-
-
 def _concat(op: Op) -> list[int]:
     shapes = _inputs(op)
-    axis = _axis(op, len(shapes[0]))
+    axis = axis_of(op, len(shapes[0]))
     others = [shape[:axis] + shape[axis + 1 :] for shape in shapes]
     if any(other != others[0] for other in others):
         raise wrong(op, f"shapes {shapes} differ in more than axis {axis}")
@@ -111,7 +101,7 @@ def _concat(op: Op) -> list[int]:
 
 def _stack(op: Op) -> list[int]:
     shapes = _inputs(op)
-    axis = _axis(op, len(shapes[0]) + 1)
+    axis = axis_of(op, len(shapes[0]) + 1)
     return [*shapes[0][:axis], len(shapes), *shapes[0][axis:]]
 
 
@@ -137,7 +127,7 @@ def _matmul(op: Op) -> list[int]:
 
 def _batchnorm(op: Op) -> list[int]:
     shape = input_shape(op)
-    channels = shape[_axis(op, len(shape))]
+    channels = shape[axis_of(op, len(shape))]
     if [channels] != input_shape(op, "gamma")[:1] or [channels] != input_shape(op, "beta")[:1]:
         raise wrong(
             op, f"gamma {input_shape(op, 'gamma')} and beta {input_shape(op, 'beta')} do not fit {channels} channels"
@@ -147,100 +137,14 @@ def _batchnorm(op: Op) -> list[int]:
 
 def _argmax(op: Op) -> list[int]:
     shape = input_shape(op)
-    shape[_axis(op, len(shape))] = 1
+    shape[axis_of(op, len(shape))] = 1
     return shape
 
 
 def _reduction(op: Op) -> list[int]:
     shape = input_shape(op)
-    axes = {_axis(op, len(shape), axis) for axis in op.get_attr("axis")}
+    axes = {axis_of(op, len(shape), axis) for axis in op.get_attr("axis")}
     return [1 if i in axes else n for i, n in enumerate(shape) if i not in axes or op.get_attr("keep_dims")]
-
-
-def _constant(op: Op, argument: str) -> list[int]:
-    """The whole numbers that a constant input holds."""
-    source = op.get_input_op(argument)
-    if not source.has_attr("data"):
-        raise wrong(op, f"its {argument} is computed in the network", f"Give the {argument} as a constant.")
-    letter = {"int": "i", "uint": "u", "float": "f"}.get(source.get_output_tensor().dtype.rstrip("0123456789"))
-    bits = int(source.get_output_tensor().dtype.lstrip("abcdefghijklmnopqrstuvwxyz"))
-    if letter is None:
-        raise wrong(op, f"its {argument} is of type {source.get_output_tensor().dtype}")
-    return [int(value) for value in np.frombuffer(source.get_attr("data"), f"<{letter}{bits // 8}")]
-
-
-def _reshape(op: Op) -> list[int]:
-    shape = input_shape(op)
-    wanted = _constant(op, "shape") if op.get_input_num("shape") else list(op.get_attr("shape"))
-    result = [shape[i] if n == 0 and i < len(shape) else n for i, n in enumerate(wanted)]
-    if op.get_type() == "reshape" and any(n < 0 for n in result):
-        rest = math.prod(n for n in result if n > 0)
-        result = [math.prod(shape) // rest if n < 0 else n for n in result]
-    if math.prod(result) != math.prod(shape):
-        raise wrong(op, f"{shape} has {math.prod(shape)} elements, {wanted} has {math.prod(result)}")
-    return result
-
-
-def _flatten(op: Op) -> list[int]:
-    shape = input_shape(op)
-    first, last = (_axis(op, len(shape), op.get_attr(name)) for name in ("start_axis", "end_axis"))
-    if first > last:
-        raise wrong(op, f"start_axis {first} lies behind end_axis {last}")
-    return [*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]]
-
-
-def _squeeze(op: Op) -> list[int]:
-    shape = input_shape(op)
-    axes = op.get_attr("axis") or [i for i, extent in enumerate(shape) if extent == 1]
-    return [extent for i, extent in enumerate(shape) if i not in axes]
-
-
-def _transpose(op: Op) -> list[int]:
-    shape, order = input_shape(op), op.get_attr("order")
-    return [shape[_axis(op, len(shape), axis)] for axis in order]
-
-
-def _strided_slice(op: Op) -> list[int]:
-    for mask in ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask"):
-        if op.has_attr(mask) and op.get_attr(mask):
-            raise wrong(op, f"{mask} is not known to this stand-in", "Write begin, end and strides in full.")
-    shape, bounds = input_shape(op), [op.get_attr(name) for name in ("begin", "end", "strides")]
-    if any(len(bound) != len(shape) for bound in bounds):
-        raise wrong(op, f"begin, end and strides {bounds} need one number for each of {len(shape)} axes")
-    return [len(range(*slice(*(bound[i] for bound in bounds)).indices(n))) for i, n in enumerate(shape)]
-
-
-def _pad(op: Op) -> list[int]:
-    shape, pads = input_shape(op), op.get_attr("paddings")
-    if len(pads) != 2 * len(shape):
-        raise wrong(op, f"expected two paddings for each of {len(shape)} axes, found {pads}")
-    return [extent + pads[2 * i] + pads[2 * i + 1] for i, extent in enumerate(shape)]
-
-
-def _resize(op: Op) -> list[int]:
-    shape = input_shape(op)
-    if op.get_input_num("size"):
-        size = _constant(op, "size")
-        return [shape[0], *size, shape[-1]] if len(size) == len(shape) - 2 else size
-    scale = op.get_attr("scale")
-    if len(scale) not in (2, 3) or len(scale) != len(shape) - 2 or min(scale) <= 0:
-        raise wrong(op, f"expected a positive scale for each of {len(shape) - 2} axes, width first, found {scale}")
-    for axis, factor in zip(SPATIAL[len(scale)], scale):  # noqa: B905 (Python 3.9)
-        down = op.get_type() == "downsample-fix"
-        shape[axis] = math.ceil(shape[axis] / factor) if down else int(np.float32(shape[axis]) * np.float32(factor))
-    return shape
-
-
-def _tiles(op: Op) -> list[int]:
-    """Blocks of pixels to channels and back."""
-    batch, height, width, channels = input_shape(op, rank=4)
-    attribute, back = {"gstiling": ("stride", "reverse"), "tile-fix": ("stride", "reverse")}.get(
-        op.get_type(), ("scale", "upscale" if op.get_type().startswith("pixel") else "reverse")
-    )
-    block = op.get_attr(attribute)
-    if op.get_attr(back):
-        return [batch, height * block, width * block, channels // (block * block)]
-    return [batch, height // block, width // block, channels * block * block]
 
 
 def _priorbox(op: Op) -> list[int]:
@@ -282,14 +186,14 @@ def _rules() -> dict[str, Callable[[Op], list[Any]]]:
         "batchnorm": _batchnorm,
         "argmax": _argmax,
         "reduction_max reduction_mean reduction_product reduction_sum": _reduction,
-        "reshape": _reshape,
-        "flatten": _flatten,
-        "squeeze": _squeeze,
-        "transpose": _transpose,
-        "strided_slice": _strided_slice,
-        "pad": _pad,
-        "resize upsample downsample": _resize,
-        "reorg pixel-shuffle gstiling tile": _tiles,
+        "reshape": rearranging.reshape,
+        "flatten": rearranging.flatten,
+        "squeeze": rearranging.squeeze,
+        "transpose": rearranging.transpose,
+        "strided_slice": rearranging.strided_slice,
+        "pad": rearranging.pad,
+        "resize upsample downsample": rearranging.resize,
+        "reorg pixel-shuffle gstiling tile": rearranging.tiles,
         "priorbox": _priorbox,
         "correlation1d_elemwise correlation2d_elemwise": _correlation,
         "cost_volume": _cost_volume,

@@ -262,6 +262,8 @@ CONV = {"kernel": [3, 3], "stride": [1, 1], "pad_mode": "FLOOR"}
         ("eltwise-fix", {}, {"input": ["x", "w"]}, "do not fit together"),
         ("concat", {"axis": 3}, {"input": ["x", "w"]}, "differ in more than axis 3"),
         ("reshape", {"shape": [1, 3]}, {"input": ["x"]}, "128 elements"),
+        ("tile-fix", {"stride": 3, "reverse": False}, {"input": ["x"]}, "does not divide into blocks of 3"),
+        ("pixel-shuffle", {"scale": 4, "upscale": True}, {"input": ["x"]}, "does not divide into blocks of 4"),
         ("gstiling", {"stride": 0, "reverse": True}, {"input": ["x"]}, "no shape follows .*by zero"),
         ("resize", {"mode": "NEAREST", "scale": [math.nan, 2.0]}, {"input": ["x"]}, "no shape follows .*NaN"),
         ("conv2d", {**CONV, "kernel": [9, 9]}, {"input": ["x"], "weights": ["w"]}, r"would give \[1, -4, 0, 6\]"),
