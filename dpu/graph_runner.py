@@ -199,11 +199,14 @@ class GraphRunner:
             given |= stage.gives
 
     def _output_names(self) -> tuple[str, ...]:
+        """Those of the DPU subgraphs, and what nothing reads or the graph returns of the CPU's."""
         of_dpu = [value.name for executor in self.executors for value in executor.outputs]
+        inside = {name for part in self.graph.subgraphs("DPU") for name in part.all_op_names()}
+        returned = set(self.graph.typed("return_ops", "string_vec", ())) - inside
         ends = [
             op.output.name
             for op in self.graph.ops
-            if not self._readers[op.name] and op.type not in (*_INPUTS, *_CONSTANTS)
+            if (op.name in returned or not self._readers[op.name]) and op.type not in (*_INPUTS, *_CONSTANTS)
         ]
         return tuple(dict.fromkeys((*of_dpu, *ends)))
 

@@ -381,6 +381,21 @@ def test_random_graphs(seed: int) -> None:
     assert len(np.unique(head)) > 8  # not all saturated
 
 
+def test_what_the_graph_returns_is_an_output_though_it_is_read() -> None:
+    """On the DPU, on the CPU in float, and the fix between them."""
+    net, x, rng = start(size=4)
+    y = net.elementwise("s", "sigmoid", [x], 7)
+    net.random_conv("c", y, 6, 1, rng, 4, None)
+    graph = net.graph()
+    graph.attrs["return_ops"] = Attr("string_vec", ("first_act_fix", "s", "s_fix", "c_fix"))
+    outputs = GraphRunner(graph).outputs
+    assert {"first_act_fix", "s", "s_fix", "c_fix"} <= set(outputs)
+    integers, floats = small_random_input(graph, 0)
+    got, expected = GraphRunner(graph).run(integers), simulate(graph, floats)
+    np.testing.assert_allclose(got["s_fix"], expected["s_fix"])
+    np.testing.assert_allclose(got["s"], expected["s"], rtol=1e-6)
+
+
 def test_names_that_the_graph_has_already() -> None:
     """A value of the CPU that is quantised twice, so that the name for its change of type is taken."""
     net, x, rng = start(size=4)
