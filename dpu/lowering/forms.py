@@ -105,6 +105,8 @@ def _convolution(
 ) -> FormOrReason:
     op, groups = group.op, group.op.typed("group", "int32", 1)
     constants = {name: made for name in ("weights", "bias") if (made := fixed_constant(graph, op, name)) is not None}
+    if op.typed("pad_mode", "string", "FLOOR") not in ("FLOOR", "VALID"):  # VALID: pads are 0; the shape tells
+        return f"pad_mode {op.value('pad_mode')!r}"
     if groups > 1 and "weights" in constants and constants["weights"].output.shape[-1] * groups == shapes[0][-1]:
         return f"{groups} groups; the DPU has only 1"
     attrs = {**_kept(op, *_WINDOW), "nonlinear": Attr("string", group.activation)}

@@ -285,6 +285,22 @@ def test_a_mean_that_drops_its_axes(axis: tuple[int, ...]) -> None:
     assert devices(net) == ["DPU"]
 
 
+def test_convolutions_with_a_padding_that_is_not_given_run_on_the_cpu() -> None:
+    """SAME, by the rule of AMD's operator list: 2 rows of padding for 8 rows by steps of 3, 1 at either side."""
+    net, x, rng = start(size=8)
+    weights = net.const("w", rng.integers(-60, 61, (6, 4, 4, 8), dtype=np.int8), 8)
+    inputs = {"input": [x], "weights": [weights], "bias": [net.const("b", rng.integers(-9, 9, 6), 5)]}
+    attrs = {
+        "kernel": Attr("int32_vec", (4, 4)),
+        "stride": Attr("int32_vec", (3, 3)),
+        "pad": Attr("int32_vec", (1,) * 4),
+    }
+    y = net.emit("c", "conv2d", (1, 3, 3, 6), inputs, {**attrs, "pad_mode": Attr("string", "SAME")})
+    net.random_conv("head", net.fix(y, 4), 5, 1, rng, 3, None)
+    assert_equals_the_simulation(net)
+    assert devices(net) == ["DPU", "CPU", "DPU"]
+
+
 def test_grouped_convolutions_run_on_the_cpu() -> None:
     """The DPU has none; AMD's compiler leaves them to the CPU too."""
     net, x, rng = start(size=4)

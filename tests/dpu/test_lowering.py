@@ -94,7 +94,6 @@ def retype(graph: Graph, name: str, kind: str) -> None:
         (lambda g: change_op(g, "c1_act", alpha=Attr("float", 0.1)), "slope 0.1; the DPU has only 26/256"),
         (lambda g: change_op(g, "c2", group=Attr("int32", 16)), "no grouped convolution"),
         (lambda g: change_op(g, "c2", dilation=Attr("int32_vec", (0, 1))), "dilation"),
-        (lambda g: change_op(g, "c2", pad_mode=Attr("string", "SAME")), "SAME"),
         (lambda g: change_op(g, "c1_act_fix", bit_width=Attr("int32", 16)), "found 16 bits"),
         (lambda g: change_op(g, "c1_act_fix", round_mode=Attr("string", "STD_ROUND")), "STD_ROUND"),
         (lambda g: change_op(g, "c1_act_fix", fix_point=Attr("int32", 400)), "from -32 to 32"),

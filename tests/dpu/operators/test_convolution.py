@@ -211,6 +211,18 @@ def test_what_it_cannot_do_is_refused_by_name(changes: dict, message: str) -> No
         Executor(one_convolution(**case).graph())
 
 
+@pytest.mark.parametrize("pad_mode", ["SAME", "VALID", "CEIL"])
+def test_the_framework_s_padding_mode_does_not_count(pad_mode: str) -> None:
+    """Files from TensorFlow keep it beside the padding in numbers, which alone AMD's own shape inference reads."""
+    net, rng = IntegerGraph(), np.random.default_rng(0)
+    x, weights = rng.integers(-128, 128, (1, 8, 8, 3), dtype=np.int8), rng.integers(-9, 10, (2, 3, 3, 3))
+    inputs = {"input": [net.data("x", x.shape, 4)], "weights": [net.const("w", weights, 4)]}
+    window = {"kernel": (3, 3), "stride": (2, 2), "pad": (0, 1, 0, 1), "pad_mode": pad_mode}
+    net.op("c", "conv2d-fix", (1, 4, 4, 2), 8, inputs, **window)
+    total = torch_sum("conv2d-fix", x, weights, (2, 2), (0, 1, 0, 1), (1, 1))
+    assert np.array_equal(net.run({"x": x})["c"], np.clip(total, -128, 127))
+
+
 def test_a_wrong_shape_is_a_damaged_file() -> None:
     """A declared tensor that the attributes do not give is told with both shapes."""
     x, weights = np.zeros((1, 6, 6, 4), np.int8), np.zeros((2, 3, 3, 4), np.int8)
