@@ -150,7 +150,7 @@ def _add_live(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a .bundle folder")
     parser.add_argument(
         "--pace", choices=PACES, default="off",
-        help="off: as fast as this machine goes; predicted: each run at least as long as predicted (default: %(default)s)",
+        help="off: as fast as this machine goes; predicted: no run ends before the predicted time (%(default)s)",
     )  # fmt: skip
     flags = _Recorded(parser)
     add_arguments(cast(argparse.ArgumentParser, flags))

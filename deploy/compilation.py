@@ -67,8 +67,7 @@ def compile_bundle(path: Path, options: CompileOptions, steps: Steps) -> Compile
     Returns:
         How it went. Where `error` is set, nothing was written but the container's log beside `options.out`.
     """
-    dpu = f"0x{options.fingerprint:x}"
-    report = CompileReport(dpu, options.image, options.quantizer, str(options.out), str(options.log), steps=steps.done)
+    report = _report(options, steps)
     try:
         _compile(report, path, options, steps)
     except (RoadslimError, DpuError) as error:
@@ -76,14 +75,43 @@ def compile_bundle(path: Path, options: CompileOptions, steps: Steps) -> Compile
     return report
 
 
+def checked(path: Path, options: CompileOptions) -> tuple[Bundle, np.ndarray | None]:
+    """The bundle, and the calibration images where AMD's quantiser is to run: uint8 (N, H, W, 3), RGB.
+
+    Raises:
+        UsageError: what is asked for contradicts itself.
+        InputError: a file is missing or wrong, or the network has what the DPU has not.
+    """
+    bundle = load_bundle(path)
+    check_request(bundle, options)
+    if options.quantizer != "vitis":
+        return bundle, None
+    float_network(bundle, options)
+    return bundle, calibration_images(options.calibration, bundle.spec.input_hw)
+
+
+def pack_compiled(path: Path, compiled: Path, options: CompileOptions, steps: Steps) -> CompileReport:
+    """Make the compiled bundle of a model that was compiled elsewhere, after the same checks; runs no container."""
+    report = _report(options, steps)
+    report.image = ""
+    try:
+        with steps.step("check") as step:
+            bundle, _ = checked(path, options)
+            step.message = f"{bundle.path.name} for DPU {report.fingerprint}, compiled elsewhere"
+        _verify_and_write(report, bundle, options, steps, compiled)
+    except (RoadslimError, DpuError) as error:
+        report.error = error
+    return report
+
+
+def _report(options: CompileOptions, steps: Steps) -> CompileReport:
+    dpu = f"0x{options.fingerprint:x}"
+    return CompileReport(dpu, options.image, options.quantizer, str(options.out), str(options.log), steps=steps.done)
+
+
 def _compile(report: CompileReport, path: Path, options: CompileOptions, steps: Steps) -> None:
     with steps.step("check") as step:
-        bundle = load_bundle(path)
-        check_request(bundle, options)
-        images = None
-        if options.quantizer == "vitis":
-            float_network(bundle, options)
-            images = calibration_images(options.calibration, bundle.spec.input_hw)
+        bundle, images = checked(path, options)
         options.engine.check(options.image)
         size = bundle.model_path.stat().st_size + (0 if images is None else images.nbytes)
         check_room(options.out.absolute().parent, 6 * size + _SPARE_BYTES)
@@ -92,17 +120,27 @@ def _compile(report: CompileReport, path: Path, options: CompileOptions, steps: 
     with job_folder(bundle, options, images) as job:
         for (name, _), command in zip(options.steps(), options.commands(), strict=True):
             _run_step(name, command, options, steps)
-        with steps.step("verify") as step:
-            compiled = compiled_graph(job / "output" / "compiled.xmodel", options.fingerprint)
-            spec = compiled_spec(compiled, bundle.spec)
-            _compare(report, bundle, compiled, spec, job, images)
-            step.message = _compared(report)
-        with steps.step("bundle") as step:
-            content = (job / "output" / "compiled.xmodel").read_bytes()
-            fields = spec_fields_of(_described(bundle, spec, compiled, report))
-            written = write_bundle(options.out, fields, content, bundle.labels)
-            report.model_sha256 = written.model_sha256
-            step.message = str(options.out)
+        _verify_and_write(report, bundle, options, steps, job / "output" / "compiled.xmodel", images)
+
+
+def _verify_and_write(
+    report: CompileReport,
+    bundle: Bundle,
+    options: CompileOptions,
+    steps: Steps,
+    model: Path,
+    images_rgb: np.ndarray | None = None,
+) -> None:
+    """Check the compiled model, compare it, and write its bundle."""
+    with steps.step("verify") as step:
+        compiled = compiled_graph(model, options.fingerprint)
+        spec = compiled_spec(compiled, bundle.spec)
+        _compare(report, bundle, compiled, spec, model.with_name("heads.npz"), images_rgb)
+        step.message = _compared(report)
+    with steps.step("bundle") as step:
+        fields = spec_fields_of(_described(bundle, spec, compiled, report))
+        report.model_sha256 = write_bundle(options.out, fields, model.read_bytes(), bundle.labels).model_sha256
+        step.message = str(options.out)
 
 
 def _run_step(name: str, command: list[str], options: CompileOptions, steps: Steps) -> None:
@@ -123,15 +161,15 @@ def _compare(
     bundle: Bundle,
     compiled: Graph,
     spec: DetectorSpec,
-    job: Path,
+    vitis_heads: Path,
     images_rgb: np.ndarray | None,
 ) -> None:
-    """Fill the report's comparisons."""
+    """Fill the report's comparisons; `vitis_heads` are those of AMD's quantiser on the images."""
     shown = noise_images(spec.input_hw) if images_rgb is None else images_rgb
     ours = head_values(xmodel.load(bundle.model_path), bundle.spec, shown)
     quantised = ours
     if images_rgb is not None:
-        with np.load(job / "output" / "heads.npz") as heads:
+        with np.load(vitis_heads) as heads:
             quantised = [heads[f"head{index}"] for index in range(len(heads.files))]
         report.vitis_and_roadslim = compare(ours, quantised)
     try:

@@ -46,6 +46,10 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
         "--board-image", metavar="VERSION", help=f"Vitis AI version of the image on the board's card ({BOARD_IMAGE})"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="the compiled bundle (NAME-BOARD.bundle, here)")
+    parser.add_argument(
+        "--compiled", type=Path, metavar="FILE",
+        help="an .xmodel that was compiled of BUNDLE elsewhere: check it and make the bundle; runs no container",
+    )  # fmt: skip
     parser.add_argument("--engine", choices=ENGINES, help="what runs the container (docker, else podman)")
     parser.add_argument("--image", default=IMAGE, metavar="TAG", help="the image from Dockerfile.vitis (%(default)s)")
     parser.add_argument(
@@ -67,17 +71,21 @@ def run(args: argparse.Namespace) -> int:
     """Compile, or print how; the exit code is 0 or that of the error which is raised."""
     from rich.console import Console
 
-    from deploy.compilation import compile_bundle
+    from deploy.compilation import checked, compile_bundle, pack_compiled
     from deploy.steps import Steps
 
     options = _options(args)
     if args.print:
+        checked(args.bundle, options)
         print(_script(args.bundle, options))
         return 0
     terminal = Console(stderr=True, highlight=False)
     steps = Steps(terminal if args.json else Console(highlight=False), terminal)
     with _terminated_is_interrupted():
-        report = compile_bundle(args.bundle, options, steps)
+        if args.compiled:
+            report = pack_compiled(args.bundle, args.compiled, options, steps)
+        else:
+            report = compile_bundle(args.bundle, options, steps)
     if args.json:
         print(json.dumps(report.document()), flush=True)
     if report.error is not None:
@@ -103,7 +111,7 @@ def _options(args: argparse.Namespace) -> CompileOptions:
     from deploy.compile_job import CompileOptions, check_dpu
     from dpu.architecture import board
 
-    _check_calibration_flags(args)
+    _check_flags(args)
     if args.fingerprint is not None and args.board_image is not None:
         raise UsageError(
             "--board-image: expected with --board, found with --fingerprint, which says all. Leave it out."
@@ -115,7 +123,8 @@ def _options(args: argparse.Namespace) -> CompileOptions:
             known = ", ".join(on.fingerprints)
             raise UsageError(f"--board-image: expected one of {known}, found {version}. Name that of the board's card.")
         fingerprint, target = on.fingerprints[version], on.name
-    check_dpu(fingerprint)
+    if not args.compiled:
+        check_dpu(fingerprint)
     return CompileOptions(
         fingerprint=fingerprint,
         out=args.out or Path(f"{args.bundle.absolute().stem}-{target}.bundle"),
@@ -130,8 +139,15 @@ def _options(args: argparse.Namespace) -> CompileOptions:
     )
 
 
-def _check_calibration_flags(args: argparse.Namespace) -> None:
+def _check_flags(args: argparse.Namespace) -> None:
     """Refuse what would have no effect, or cannot have one."""
+    if args.print and args.json:
+        raise UsageError("--print: expected without --json, found with it: it shows commands. Leave one out.")
+    if args.compiled and (args.print or args.quantizer != "roadslim"):
+        raise UsageError(
+            "--compiled: expected without --print and --quantizer vitis, found with one of them: the model is made "
+            "already. Leave them out."
+        )
     if args.quantizer == "roadslim":
         flags = ("cfg", "weights", "calibration", "batch", "bias_correction")
         given = [f"--{flag.replace('_', '-')}" for flag in flags if getattr(args, flag) is not None]
@@ -161,5 +177,11 @@ def _script(bundle: Path, options: CompileOptions) -> str:
     else:
         lines.append(f"# {job}/input: model.cfg, model.weights, images.npy (uint8 N x 3 x H x W, RGB, letterboxed)")
     lines += map(shlex.join, options.commands())
-    lines.append(f"# the compiled model is then {job}/output/compiled.xmodel; without --print it becomes {options.out}")
+    compiled = job / "output" / "compiled.xmodel"
+    target = f"--fingerprint=0x{options.fingerprint:x}"
+    pack = ["roadslim", "compile", str(bundle), target, "--compiled", str(compiled), "--out", str(options.out)]
+    if options.quantizer == "roadslim":
+        lines += ["# the compiled bundle", shlex.join(pack), shlex.join(["rm", "-r", str(job)])]
+    else:
+        lines.append(f"# the compiled model is then {compiled}; without --print it becomes {options.out}")
     return "\n".join(lines)

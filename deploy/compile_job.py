@@ -108,11 +108,6 @@ def check_request(bundle: Bundle, options: CompileOptions) -> None:
         raise UsageError(f"--out: expected a bundle or nothing at {out}, found something else. Name another path.")
     if not out.absolute().parent.is_dir():
         raise UsageError(f"--out: expected an existing folder, found no {out.absolute().parent}. Make it first.")
-    if options.job.exists():
-        raise UsageError(
-            f"expected no {options.job}, found one: another `roadslim compile` is at work there, or one was killed. "
-            "Remove it if none is running, or use another --out."
-        )
     if bundle.spec.kind == "compiled":
         raise InputError(
             f"{bundle.path}: expected a quantised bundle, found a compiled one. Give the one that it was made from, "
@@ -192,10 +187,19 @@ def job_folder(bundle: Bundle, options: CompileOptions, images_rgb: np.ndarray |
 
     Args:
         images_rgb: the calibration images where AMD's quantiser is to run.
+    Raises:
+        UsageError: it is there already.
     """
     job = options.job
-    (job / "input").mkdir(parents=True)
     try:
+        job.mkdir()
+    except FileExistsError:
+        raise UsageError(
+            f"expected no {job}, found one: another `roadslim compile` is at work there, or one was killed. "
+            "Remove it if none is running, or use another --out."
+        ) from None
+    try:
+        (job / "input").mkdir()
         (job / "output").mkdir()
         if images_rgb is None:
             shutil.copyfile(bundle.path / MODEL_FILE, job / "input" / "quantised.xmodel")

@@ -24,8 +24,9 @@ from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import random_cfg, randomise
 from compress.quantization import quantize, to_xmodel
 from compress.vitis.testing import FAULT, STATE, install
+from compress.vitis.testing.vai_c_xir import compiled_form
 from dpu import xmodel
-from dpu.architecture import ISA1_B4096_VAI25, ISA1_B4096_VAI30
+from dpu.architecture import ISA0_B4096_BG2, ISA1_B4096_VAI25, ISA1_B4096_VAI30
 from dpu.summary import dpu_fingerprint
 from roadslim import main
 
@@ -308,11 +309,12 @@ def test_a_job_folder_in_the_way(compile_: Compile, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("quantizer", ["roadslim", "vitis"])
 def test_print_needs_no_engine(
-    compile_: Compile, monkeypatch: pytest.MonkeyPatch, engines: Path, quantizer: str
+    compile_: Compile, monkeypatch: pytest.MonkeyPatch, engines: Path, run_folder: Path, quantizer: str
 ) -> None:
     """--print gives the build and run commands, quoted for a shell, without docker."""
     monkeypatch.setenv("PATH", "")
-    code, out, _ = compile_("--print", "--quantizer", quantizer, "--out", "my bundle.bundle")
+    calibration = ["--calibration", str(run_folder / "images")] if quantizer == "vitis" else []
+    code, out, _ = compile_("--print", "--quantizer", quantizer, "--out", "my bundle.bundle", *calibration)
     assert code == 0
     assert "docker build --file=" in out and "--tag=roadslim-vitis:3.5" in out
     runs = [line for line in out.splitlines() if line.startswith("docker run --rm --name=roadslim-my-bundle ")]
@@ -324,13 +326,44 @@ def test_print_needs_no_engine(
     assert not (engines / "calls").exists()
 
 
-def test_printed_commands_do_the_job(
-    compile_: Compile, engines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The printed lines, run by a shell, leave a compiled model."""
+def test_printed_commands_do_the_job(compile_: Compile, engines: Path, bundle: Bundle, tmp_path: Path) -> None:
+    """The printed lines, run by a shell, leave the same bundle as without --print, and nothing else."""
     _, out, _ = compile_("--print", "--out", "by hand.bundle")
-    subprocess.run(["sh", "-e", "-c", out], check=True, cwd=tmp_path, capture_output=True)
-    assert dpu_fingerprint(xmodel.load(tmp_path / "by hand.bundle.job/output/compiled.xmodel")) == ISA1_B4096_VAI30
+    script = f'roadslim() {{ "{sys.executable}" -m roadslim "$@"; }}\n{out}'
+    subprocess.run(["sh", "-e", "-c", script], check=True, cwd=tmp_path, capture_output=True)
+    made = load_bundle(tmp_path / "by hand.bundle")
+    assert dpu_fingerprint(xmodel.load(made.model_path)) == ISA1_B4096_VAI30
+    assert made.spec.accuracy == bundle.spec.accuracy and made.spec.heads == bundle.spec.heads
+    nothing_left(tmp_path, "by hand.bundle")
+
+
+def test_print_checks_first(compile_: Compile) -> None:
+    """What would be refused without --print is refused with it, the engine aside."""
+    code, out, err = compile_("--print", "--quantizer", "vitis", path=Path("nowhere.bundle"))
+    assert code != 0 and not out and "nowhere.bundle" in err
+    code, out, err = compile_("--print", "--quantizer", "vitis")
+    assert code == 2 and not out and "--calibration FOLDER" in err
+
+
+def test_a_model_compiled_elsewhere(compile_: Compile, bundle: Bundle, tmp_path: Path) -> None:
+    """--compiled refuses a model for another DPU, and what cannot go with it."""
+    code, _, err = compile_("--compiled", str(bundle.model_path))
+    assert code == 1 and "not compiled for a DPU" in err
+    code, _, err = compile_("--compiled", str(bundle.model_path), "--print")
+    assert code == 2 and "expected without --print" in err
+    nothing_left(tmp_path)
+
+
+def test_a_model_compiled_by_an_old_vitis(compile_: Compile, bundle: Bundle, tmp_path: Path) -> None:
+    """A DPU of ISA 0, which the container does not compile for, takes a model that was compiled by hand."""
+    model, made = tmp_path / "by_hand.xmodel", tmp_path / "old.bundle"
+    graph = xmodel.load(bundle.model_path)
+    xmodel.save(compiled_form(graph, ISA0_B4096_BG2), model)
+    flags = ("--board", "zcu104", "--board-image", "2.0", "--out", str(made))
+    assert compile_(*flags)[0] == 2
+    code, _, err = compile_(*flags, "--compiled", str(model))
+    assert code == 0, err
+    assert load_bundle(made).spec.origin["dpu_fingerprint"] == "0x1000020f6014407"
 
 
 def test_a_comma_in_the_path(compile_: Compile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

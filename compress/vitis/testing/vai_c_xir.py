@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
         print("[UNILOG][FATAL][TARGET_FACTORY_UNREGISTERED_TARGET][Unregistered target!] Cannot find or create target")
         return 0
     written = 0x101000016010407 if fault() == "other_fingerprint" else fingerprint
-    compiled = _compiled(xmodel.load(args.x), written)
+    compiled = compiled_form(xmodel.load(args.x), written)
     parts = len(compiled.subgraphs("DPU"))
     total = len(compiled.root.children) if compiled.root else 0
     print(f"[UNILOG][INFO] Total device subgraph number {total}, DPU subgraph number {parts}")
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _compiled(quantised: Graph, fingerprint: int) -> Graph:
+def compiled_form(quantised: Graph, fingerprint: int) -> Graph:
     """The lowered graph with the fingerprint; cut in two DPU subgraphs for that fault."""
     graph, parameters = _with_register(lower(quantised))
     assert graph.root is not None
