@@ -8,8 +8,8 @@ attributes of the tensors, weights are int8 in `const-fix`.
 A value without a fix of its own is rounded where its position is set: a convolution that only feeds a concat is
 quantised straight at the concat's position, a pool or an upsample stays on its input's grid.
 
-`groups` takes the quantised graph apart, `forms` and `fully_connected` know what an operator becomes, `placement` where
-it runs, `writer` makes the new graph.
+`groups` takes the quantised graph apart, `forms`, `window_forms` and `fully_connected` know what an operator becomes,
+`placement` where it runs, `writer` makes the new graph and `levels` its subgraphs.
 """
 
 from __future__ import annotations

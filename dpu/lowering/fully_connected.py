@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dpu.graph import Attr, Op
-from dpu.lowering.forms import Form, FormOrReason, const_fix, fixed_constant
+from dpu.lowering.form import Form, FormOrReason, const_fix, fixed_constant
 from dpu.lowering.groups import VIEWS, Group, Grouped
 
 _LARGEST_KERNEL = 16

@@ -11,7 +11,8 @@ import logging
 from dataclasses import dataclass
 
 from dpu.graph import Op
-from dpu.lowering.forms import MAKERS, Form, check_slope, form_of
+from dpu.lowering.form import Form
+from dpu.lowering.forms import MAKERS, check_slope, form_of
 from dpu.lowering.fully_connected import fully_connected
 from dpu.lowering.groups import CONVOLUTIONS, FULLY_CONNECTED, VIEWS, Group, Grouped, Position
 

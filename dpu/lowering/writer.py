@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from dpu.errors import UnsupportedModelError
 from dpu.graph import Attr, Graph, Op, Subgraph, Tensor
-from dpu.lowering.forms import int8_tensor
+from dpu.lowering.form import int8_tensor
 from dpu.lowering.fully_connected import picture_shape
 from dpu.lowering.groups import FULLY_CONNECTED
 from dpu.lowering.levels import Level, root_of, work
