@@ -118,10 +118,8 @@ def _options(args: argparse.Namespace) -> CompileOptions:
         )
     fingerprint, target = args.fingerprint, f"0x{args.fingerprint or 0:x}"
     if fingerprint is None:
-        on, version = board(args.board or BOARD), args.board_image or BOARD_IMAGE
-        if version not in on.fingerprints:
-            known = ", ".join(on.fingerprints)
-            raise UsageError(f"--board-image: expected one of {known}, found {version}. Name that of the board's card.")
+        version = args.board_image or BOARD_IMAGE
+        on = board(args.board or BOARD).with_image(version)
         fingerprint, target = on.fingerprints[version], on.name
     if not args.compiled:
         check_dpu(fingerprint)

@@ -58,7 +58,7 @@ def compiled_graph(path: Path, fingerprint: int) -> Graph:
         verdict = check(graph, fingerprint=fingerprint)
     except DpuError as error:
         raise CompileError(f"expected a compiled model from vai_c_xir, found: {error}") from error
-    if not verdict.runs or not graph.subgraphs("DPU"):
+    if not verdict.runs_in_application or not graph.subgraphs("DPU"):
         reasons = "".join(f"\n  - {reason.message} {reason.remedy}" for reason in verdict.reasons)
         raise CompileError(f"expected a model that runs on DPU 0x{fingerprint:x}, found:{reasons}")
     return graph

@@ -5,7 +5,7 @@ Source: the target descriptions and DPU documentation in Xilinx/Vitis-AI (Apache
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dpu.errors import UnknownBoardError
 
@@ -60,6 +60,15 @@ class Board:
     mhz: float
     cores: int
     fingerprints: dict[str, int]
+
+    def with_image(self, version: str) -> Board:
+        """The board with one image on its card. Raises UnknownBoardError for a version that it has none of."""
+        if version not in self.fingerprints:
+            known = ", ".join(self.fingerprints)
+            raise UnknownBoardError(
+                f"--board-image: expected one of {known}, found {version}. Name that of the board's card."
+            )
+        return replace(self, fingerprints={version: self.fingerprints[version]})
 
 
 ISA0_B4096_BG2 = 0x1000020F6014407

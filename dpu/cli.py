@@ -37,6 +37,7 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     where = check.add_mutually_exclusive_group()
     where.add_argument("--board", default="zcu104", help="a board with one of AMD's images (default: zcu104)")
     where.add_argument("--fingerprint", type=fingerprint_argument, metavar="0x...", help="exactly this DPU")
+    check.add_argument("--board-image", metavar="VERSION", help="Vitis AI version of its image (any it has)")
     check.set_defaults(run=_check)
 
     run = action("run", "run the model on the software DPU", "model_int.xmodel --input in.npy --output out.npz")
@@ -101,17 +102,22 @@ def _show(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from dpu.architecture import board
     from dpu.compatibility import check, verdict_lines
+    from dpu.errors import UnknownBoardError
     from dpu.json_output import print_json
     from dpu.xmodel import load
 
     on = None if args.fingerprint is not None else board(args.board)
+    if args.board_image is not None:
+        if on is None:
+            raise UnknownBoardError("--board-image: expected with --board, found with --fingerprint. Leave one out.")
+        on = on.with_image(args.board_image)
     verdict = check(load(args.file), on, args.fingerprint)
     target = f"DPU 0x{args.fingerprint:x}" if on is None else on.name
     if args.json:
         document = {
             "target": target,
             "runs": verdict.runs,
-            "runs_on_board": verdict.runs_on_board,
+            "runs_in_application": verdict.runs_in_application,
             "images": list(verdict.images),
             "reasons": [vars(reason) for reason in verdict.reasons],
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dpu.architecture import ARCHITECTURES, B4096, FAMILY, Architecture, Board, Fingerprint, decode_fingerprint
@@ -33,23 +33,28 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a model runs, and if not, every reason; `images` are the board's Vitis AI images it was compiled for.
+    """Whether a model runs, and every reason why not.
 
-    `runs` is for the board with the board application, `runs_on_board` for the board alone.
+    `runs` is for the board, with AMD's GraphRunner where the model has several parts; the board application, which runs
+    one DPU subgraph, may need more. `images` are the Vitis AI images with which the board runs it.
     """
 
-    runs: bool
     reasons: tuple[Reason, ...]
     images: tuple[str, ...]
 
     @property
-    def runs_on_board(self) -> bool:
+    def runs(self) -> bool:
         """Whether nothing hinders the board itself."""
         return all(reason.hinders == "application" for reason in self.reasons)
 
+    @property
+    def runs_in_application(self) -> bool:
+        """Whether nothing hinders the board application either."""
+        return not self.reasons
+
 
 def check(graph: Graph, board: Board | None = None, fingerprint: int | None = None) -> Verdict:
-    """The verdict for a board with one of its stock images, or for exactly the DPU with a fingerprint."""
+    """The verdict for a board with any of its images (`Board.with_image`: one), or for the DPU with a fingerprint."""
     place = _Place(board, fingerprint)
     reasons: list[Reason] = []
     whole: Graph | None = graph
@@ -69,15 +74,16 @@ def check(graph: Graph, board: Board | None = None, fingerprint: int | None = No
     if whole is not None:
         reasons += _several_parts(whole)
         reasons += _cpu_parts(whole)
-    images: list[str] = []
+    images = [image for image in place.accepted if image]
     for subgraph in graph.subgraphs("DPU"):
-        images += place.images(subgraph)
+        images = [image for image in images if image in place.images(subgraph)]
         reasons += _fitting(subgraph, place)
         reasons += _runner_needs(subgraph, place)
     of_family = [part for part in graph.subgraphs("DPU") if place.is_family_of(part)]
     reasons += _limits(graph, {name for part in of_family for name in part.all_op_names()}, place.target)
     reasons = list(dict.fromkeys(reasons))
-    return Verdict(not reasons, tuple(reasons), tuple(dict.fromkeys(images)) if not reasons else ())
+    verdict = Verdict(tuple(reasons), tuple(images))
+    return verdict if verdict.runs else replace(verdict, images=())
 
 
 class _Place:
@@ -143,8 +149,7 @@ def _several_parts(graph: Graph) -> Iterator[Reason]:
         names = ", ".join(part.name for part in parts)
         yield Reason(
             "several_dpu_subgraphs",
-            f"The model is cut into {len(parts)} DPU subgraphs ({names}); the board application runs one. The board "
-            "itself would run them (AMD's GraphRunner).",
+            f"The model is cut into {len(parts)} DPU subgraphs ({names}). AMD's GraphRunner runs them in turn.",
             "Replace the operators between them by ones the DPU has.",
             "application",
         )
@@ -157,8 +162,8 @@ def _cpu_parts(graph: Graph) -> Iterator[Reason]:
         if kinds:
             yield Reason(
                 "cpu_operator",
-                f"Subgraph {subgraph.name} runs on the CPU ({', '.join(kinds)}), which the board application leaves "
-                "out. The board itself would run it (AMD's GraphRunner; custom operators need their library).",
+                f"Subgraph {subgraph.name} runs on the CPU ({', '.join(kinds)}). AMD's GraphRunner "
+                "runs it; custom operators need their library on the board.",
                 "Replace these operators by ones the DPU has, or cut the network before them.",
                 "application",
             )
@@ -214,18 +219,17 @@ def _runner_needs(subgraph: Subgraph, place: _Place) -> Iterator[Reason]:
 
 def verdict_lines(file: str, target: str, verdict: Verdict) -> Iterator[str]:
     """The verdict in words, those reasons first that hinder the board itself."""
+    images = f" with the image of Vitis AI {' or '.join(verdict.images)}" if verdict.images else ""
     if verdict.runs:
-        images = f" with the image of Vitis AI {' or '.join(verdict.images)}" if verdict.images else ""
         yield f"{file} runs on {target}{images}."
-        return
     hindered = {
-        "board": f"does not run on {target}",
-        "application": f"does not run in the board application on {target}",
+        "board": f"{file} does not run on {target}:",
+        "application": "The board application, which runs one DPU subgraph and nothing else, does not run it:",
     }
     for hinders, words in hindered.items():
         reasons = [reason for reason in verdict.reasons if reason.hinders == hinders]
         if reasons:
-            yield f"{file} {words}:"
+            yield words
         for reason in reasons:
             yield f"  {reason.code}: {reason.message}"
             yield f"    remedy: {reason.remedy}"

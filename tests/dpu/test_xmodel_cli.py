@@ -213,12 +213,25 @@ def test_check_tells_the_board_from_the_application(
     shared_data: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     """A model in several parts runs on the board, but not in the board application; no limit is exceeded."""
-    document = answer(capsys, "check", shared_data / "xmodels" / f"{name}.xmodel", code=1)
-    assert (document["runs"], document["runs_on_board"]) == (False, True)
+    document = answer(capsys, "check", shared_data / "xmodels" / f"{name}.xmodel")
+    assert (document["runs"], document["runs_in_application"]) == (True, False)
+    assert document["images"] == {"2.0": ["2.0"], "2.5": ["2.5"], "3.0": ["3.0", "3.5"]}[name[10:13]]
     assert {r["code"] for r in document["reasons"]} == {"several_dpu_subgraphs", "cpu_operator"}
     assert {r["hinders"] for r in document["reasons"]} == {"application"}
-    assert roadslim.main(["xmodel", "check", str(shared_data / "xmodels" / f"{name}.xmodel")]) == 1
-    assert "does not run in the board application on zcu104" in capsys.readouterr().out
+    assert roadslim.main(["xmodel", "check", str(shared_data / "xmodels" / f"{name}.xmodel")]) == 0
+    told = capsys.readouterr().out
+    assert "runs on zcu104 with the image of Vitis AI" in told
+    assert "The board application, which runs one DPU subgraph and nothing else, does not run it" in told
+
+
+def test_check_for_one_image(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--board-image asks for the DPU of one image alone; a version that is not there is named."""
+    path = compiled_for(model, 0x101000016010407)
+    assert answer(capsys, "check", path, "--board-image", "2.5")["images"] == ["2.5"]
+    refused = answer(capsys, "check", path, "--board-image", "3.0", code=1)
+    assert [r["code"] for r in refused["reasons"]] == ["fingerprint"]
+    assert roadslim.main(["xmodel", "check", str(path), "--board-image", "1"]) == 2
+    assert "expected one of 2.0, 2.5, 3.0, 3.5, found 1" in capsys.readouterr().err
 
 
 def test_check_passes_what_fits(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
