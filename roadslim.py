@@ -132,6 +132,7 @@ def _told(error: OSError) -> str:
 def _run(name: str, argv: list[str]) -> int:
     from rich_argparse import RawDescriptionRichHelpFormatter
 
+    RawDescriptionRichHelpFormatter.group_name_formatter = str.lower
     parser = argparse.ArgumentParser(
         prog=f"roadslim {name}", formatter_class=RawDescriptionRichHelpFormatter, allow_abbrev=False
     )

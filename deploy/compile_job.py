@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -64,8 +65,9 @@ class CompileOptions:
 
     @property
     def container(self) -> str:
-        """The container's name."""
-        return "roadslim-" + re.sub(r"[^A-Za-z0-9_.-]", "-", self.out.stem)
+        """The container's name; jobs of the same name in other folders have another."""
+        place = hashlib.sha256(str(self.job).encode()).hexdigest()[:8]
+        return f"roadslim-{re.sub(r'[^A-Za-z0-9_.-]', '-', self.out.stem)}-{place}"
 
     def steps(self) -> list[tuple[str, list[str]]]:
         """The container's steps in order: name, and the words for `python -m compress.vitis`."""

@@ -140,13 +140,7 @@ def _check_targets(args: argparse.Namespace) -> None:
 def _calibration_images(args: argparse.Namespace, input_hw: tuple[int, int]) -> CalibrationImages:
     from compress.quantization.calibration_images import CalibrationImages
 
-    images = CalibrationImages(args.calibration, input_hw, args.batch or USUAL_BATCH)
-    if args.batch is not None and args.batch > len(images.paths):
-        raise UsageError(
-            f"--batch: expected at most as many as there are images in {args.calibration}, {len(images.paths)}, "
-            f"found {args.batch}. Take fewer, or add images."
-        )
-    return images
+    return CalibrationImages(args.calibration, input_hw, args.batch or USUAL_BATCH)
 
 
 def _with_progress(images: CalibrationImages, what: str) -> Iterable[Tensor]:

@@ -79,7 +79,7 @@ class QuantizationReport:
         """Everything, ready for JSON."""
         from roadslim import roadslim_version
 
-        return {"schema_version": 1, "roadslim_version": roadslim_version(), **asdict(self)}
+        return {"schema_version": 1, "roadslim_version": roadslim_version(), "origin": "simulated", **asdict(self)}
 
     def to_json(self) -> str:
         """The document as text."""

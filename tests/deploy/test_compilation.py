@@ -317,7 +317,7 @@ def test_print_needs_no_engine(
     code, out, _ = compile_("--print", "--quantizer", quantizer, "--out", "my bundle.bundle", *calibration)
     assert code == 0
     assert "docker build --file=" in out and "--tag=roadslim-vitis:3.5" in out
-    runs = [line for line in out.splitlines() if line.startswith("docker run --rm --name=roadslim-my-bundle ")]
+    runs = [line for line in out.splitlines() if line.startswith("docker run --rm --name=roadslim-my-bundle-")]
     assert len(runs) == (1 if quantizer == "roadslim" else 3)
     assert (
         "'--mount=type=bind,source=" in runs[0] and "my bundle.bundle.job/input,target=/job/input,readonly'" in runs[0]
