@@ -234,13 +234,14 @@ def test_interrupted(engines: Path, bundle: Bundle, tmp_path: Path, number: sign
     environment = {**os.environ, FAULT: "slow", "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-m", "roadslim", "compile", str(bundle.path), "--out", "new.bundle"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
-        container, log = engines / "roadslim-new", tmp_path / "new.bundle.log"
+        log = tmp_path / "new.bundle.log"
         until(lambda: log.exists() and "VITIS_AI Compilation" in log.read_text())
+        (container,) = engines.glob("roadslim-new-*")
         inside = int(container.read_text())
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "roadslim compile: interrupted." in err
-    assert "rm --force roadslim-new" in (engines / "calls").read_text()
+    assert f"rm --force {container.name}" in (engines / "calls").read_text()
     until(lambda: not is_running(inside))
     nothing_left(tmp_path, "new.bundle.log")
 
