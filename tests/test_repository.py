@@ -30,7 +30,8 @@ def name_of(path: Path) -> str:
 
 
 def code_lines(text: str) -> list[str]:
-    """Lines that show what to type: indented by four spaces or in a block without a language."""
+    """Lines that show what to type: indented by four spaces or in a block without a language, continued ones joined."""
+    text = re.sub(r"\\\n\s*", "", text)
     fenced = [line for language, body in CODE_BLOCK.findall(text) if not language for line in body.splitlines()]
     return [line.strip() for line in fenced + re.findall(r"^    .*$", text, re.MULTILINE)]
 
