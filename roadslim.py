@@ -170,7 +170,8 @@ def main(argv: list[str] | None = None) -> int:
             )
         return 1
     except KeyboardInterrupt:
-        advice = " The same command goes on from here." if name in RESUMABLE else ""
+        resumed = name in RESUMABLE and "--cfg" not in argv  # a network named by flags has no run folder
+        advice = " The same command goes on from here." if resumed else ""
         print(f"roadslim {name}: interrupted.{advice}", file=sys.stderr)
         return 130
 

@@ -86,3 +86,17 @@ def test_errors_of_the_file_system_have_three_parts(
     monkeypatch.setitem(roadslim.SUBCOMMANDS, "train", ("failing", ""))
     assert roadslim.main(["train"]) == 1
     assert capfd.readouterr().err.startswith(f"roadslim train: {words}")
+
+
+@pytest.mark.parametrize(("argv", "advised"), [(["config.yaml"], True), (["--cfg", "a.cfg"], False)])
+def test_an_interrupt_promises_only_what_a_run_folder_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argv: list[str], advised: bool
+) -> None:
+    """A stage of a configuration goes on where it was; a network that flags name begins again."""
+
+    def interrupted(name: str, rest: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(roadslim, "_run", interrupted)
+    assert roadslim.main(["quantize", *argv]) == 130
+    assert ("goes on from here" in capsys.readouterr().err) is advised
