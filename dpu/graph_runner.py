@@ -77,6 +77,10 @@ class GraphRunner:
         self._input_ops = {op.output.name: op for op in inputs}
         self.inputs: tuple[HeldTensor, ...] = tuple(held(op.output) for op in inputs)
         self._stages = [self._stage(part) for part in in_running_order(self.graph)]
+        self._read_later = [
+            frozenset().union(*(later.reads for later in self._stages[number:]))
+            for number in range(1, len(self._stages) + 1)
+        ]
         self._check_flow()
         self.outputs: tuple[str, ...] = self._output_names()
 
@@ -111,11 +115,10 @@ class GraphRunner:
         everything = tensors == "all"
         values = self._checked(inputs)
         found = {op.output.name: values[op.name] for op in self._input_ops.values()} if everything else {}
-        for number, stage in enumerate(self._stages):
+        for stage, later in zip(self._stages, self._read_later):  # noqa: B905 (runs on Python 3.9 too)
             new, named = stage.run(values, everything)
             values.update(new)
             found.update(named)
-            later = frozenset().union(*(other.reads for other in self._stages[number + 1 :]))
             values = {name: array for name, array in values.items() if name in later}
         return found if everything else {name: found[name] for name in self.outputs}
 
