@@ -103,12 +103,12 @@ class _Place:
             self.compile_remedy = f"roadslim compile BUNDLE{f' --board {board.name}' if board else ''}"
 
     def images(self, subgraph: Subgraph) -> list[str]:
-        found = _fingerprint(subgraph)
+        found = subgraph.fingerprint
         return [image for image, value in self.accepted.items() if image and found in (0, value)]
 
     def is_family_of(self, subgraph: Subgraph) -> bool:
         """Whether a subgraph was compiled for this family, or for none in particular."""
-        found = _fingerprint(subgraph)
+        found = subgraph.fingerprint
         return not found or decode_fingerprint(found).family == self.family
 
     def fingerprints(self) -> str:
@@ -133,10 +133,6 @@ def compile_remedy(fingerprint: int) -> str:
         f"`roadslim compile` does not make models for {dpu.hexadecimal} ({dpu.family}, ISA {dpu.isa}): compare it with "
         "`xdputil query` on the board."
     )
-
-
-def _fingerprint(subgraph: Subgraph) -> int:
-    return int(subgraph.typed("dpu_fingerprint", "uint64", 0))
 
 
 def _architecture(decoded: Fingerprint | None) -> Architecture | None:
@@ -171,7 +167,7 @@ def _cpu_parts(graph: Graph) -> Iterator[Reason]:
 
 def _fitting(subgraph: Subgraph, place: _Place) -> Iterator[Reason]:
     """Family, fingerprint and size of one compiled subgraph."""
-    found = _fingerprint(subgraph)
+    found = subgraph.fingerprint
     decoded = decode_fingerprint(found) if found else None
     compiled_for = f"Subgraph {subgraph.name} was compiled for"
     if decoded and not place.is_family_of(subgraph):

@@ -112,6 +112,11 @@ class Subgraph(Attributed):
         """`DPU`, `CPU`, `USER`, or `""` where the compiler has not been."""
         return str(self.value("device", "")).upper()
 
+    @property
+    def fingerprint(self) -> int:
+        """Of the DPU that it was compiled for, 0 for none in particular. Raises XmodelError for another kind."""
+        return int(self.typed("dpu_fingerprint", "uint64", 0))
+
     def all_op_names(self) -> Iterator[str]:
         """Every operator name in this subgraph and below, in file order."""
         for subgraph in self.walk():

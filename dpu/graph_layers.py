@@ -60,14 +60,13 @@ def layers_of_integer_graph(graph: Graph, subgraph_name: str | None = None) -> l
 
 def isa_of(graph: Graph) -> int:
     """The instruction set of the DPU that a graph was compiled for; 1 where it was compiled for none in particular."""
-    fingerprints = [subgraph.typed("dpu_fingerprint", "uint64", 0) for subgraph in graph.subgraphs("DPU")]
+    fingerprints = [subgraph.fingerprint for subgraph in graph.subgraphs("DPU")]
     return next((min(decode_fingerprint(value).isa, 1) for value in fingerprints if value), 1)
 
 
 def _check_family(subgraph: Subgraph) -> None:
-    fingerprint = subgraph.typed("dpu_fingerprint", "uint64", 0)
-    family = decode_fingerprint(fingerprint).family
-    if fingerprint and family != FAMILY:
+    family = decode_fingerprint(subgraph.fingerprint).family
+    if subgraph.fingerprint and family != FAMILY:
         raise UnsupportedModelError(
             f"subgraph {subgraph.name!r}: expected a model for {FAMILY}, found one for {family}, whose time is not "
             "known here. Predict the network it was made from."

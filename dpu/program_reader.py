@@ -67,7 +67,7 @@ class Reader:
         return Program(self.subgraph.name, tuple(self.inputs.values()), outputs, tuple(self.steps))
 
     def _check_family(self) -> None:
-        fingerprint = self.subgraph.typed("dpu_fingerprint", "uint64", 0)
+        fingerprint = self.subgraph.fingerprint
         name = self.subgraph.typed("dpu_name", "string", "")
         family = decode_fingerprint(fingerprint).family if fingerprint else name.split("_")[0] or FAMILY
         if family != FAMILY:

@@ -64,7 +64,7 @@ def hexadecimal(fingerprint: int) -> str | None:
 
 def dpu_fingerprint(graph: Graph) -> int:
     """The first DPU subgraph's fingerprint, 0 where none has one."""
-    return next((f for part in graph.subgraphs("DPU") if (f := int(part.typed("dpu_fingerprint", "uint64", 0)))), 0)
+    return next((part.fingerprint for part in graph.subgraphs("DPU") if part.fingerprint), 0)
 
 
 def libraries(graph: Graph) -> dict[str, str]:
@@ -136,7 +136,7 @@ def _subgraph(readings: Readings, subgraph: Subgraph, index: int) -> dict[str, A
         "index": index,
         "name": subgraph.name,
         "device": subgraph.device or None,
-        "fingerprint": hexadecimal(int(subgraph.typed("dpu_fingerprint", "uint64", 0))),
+        "fingerprint": hexadecimal(subgraph.fingerprint),
         "dpu_arch": subgraph.typed("dpu_name", "string"),
         "workload": subgraph.typed("workload", "uint64"),
         "workload_on_arch": subgraph.typed("workload_on_arch", "uint64"),

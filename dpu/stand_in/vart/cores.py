@@ -64,7 +64,7 @@ def next_core() -> Core:
 
 def check_fingerprint(part: Subgraph) -> None:
     """Raise UnsupportedModelError, in AMD's words, for a model that was compiled for another DPU."""
-    model, board = int(part.typed("dpu_fingerprint", "uint64", 0)), _fingerprint()
+    model, board = part.fingerprint, _fingerprint()
     if model in (0, board) or board == 0 or os.environ.get("XLNX_ENABLE_FINGERPRINT_CHECK", "1") == "0":
         return
     raise UnsupportedModelError(
