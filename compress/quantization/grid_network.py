@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from compress.darknet.cfg import Cfg
 from compress.darknet.network import DarknetNetwork, Head
-from compress.quantization.plan import Node
+from compress.quantization.fix_points import FixPoints
+from compress.quantization.plan import Node, Plan
 from compress.quantization.quantized_network import QuantizedNetwork
-from compress.quantization.simulation import apply_activation, convolve, pool_or_join, run_plan
+from compress.quantization.simulation import run_plan, unrounded
 
 _UPWARDS = 2.0**-14  # of a step: torch rounds halves to even, the DPU rounds them up, and sums often are halves
 
@@ -56,20 +57,22 @@ class GridNetwork(nn.Module):
         return QuantizedNetwork(self._name, self._plan, self._fix_points, parameters, self._history)
 
     def _compute(self, node: Node, inputs: list[Tensor]) -> Tensor:
-        if node.kind == "conv":
-            weight = _on_grid(self.weights[str(node.index)], self._fix_points.weights[node.index])
-            bias = _on_grid(self.biases[str(node.index)], self._fix_points.biases[node.index])
-            output = apply_activation(convolve(node, inputs[0], weight, bias), node.activation)
-        else:
-            output = inputs[0] if node.kind == "input" else pool_or_join(node, inputs)
-        if not self._plan.has_fix_point(node):
-            return output
-        return activation_on_grid(output, self._fix_points.outputs[node.index])
+        return grid_output(self._plan, self._fix_points, node, unrounded(node, inputs, self._parameters_on_grid))
+
+    def _parameters_on_grid(self, index: int) -> tuple[Tensor, Tensor]:
+        weight = _on_grid(self.weights[str(index)], self._fix_points.weights[index])
+        return weight, _on_grid(self.biases[str(index)], self._fix_points.biases[index])
 
 
-def activation_on_grid(values: Tensor, fix_point: int) -> Tensor:
-    """The DPU's rounding of an activation, halves up, but for what is less than 2^-14 of a step below a half."""
-    return _on_grid(values + 2.0**-fix_point * _UPWARDS, fix_point)
+def grid_output(plan: Plan, fix_points: FixPoints, node: Node, output: Tensor) -> Tensor:
+    """A node's output as the DPU rounds it, halves up, but for what is less than 2^-14 of a step below a half.
+
+    A node without a fix point of its own is not rounded.
+    """
+    if not plan.has_fix_point(node):
+        return output
+    fix_point = fix_points.outputs[node.index]
+    return _on_grid(output + 2.0**-fix_point * _UPWARDS, fix_point)
 
 
 def _on_grid(values: Tensor, fix_point: int) -> Tensor:

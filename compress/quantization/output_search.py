@@ -16,20 +16,13 @@ import torch
 from torch import Tensor
 
 from compress.quantization.fix_points import FixPoints, within_limits
-from compress.quantization.grid_network import activation_on_grid
+from compress.quantization.grid_network import grid_output
 from compress.quantization.plan import Node, Plan
 from compress.quantization.positions import MAX_FIX_POINT, fake_quantize, half_away
 from compress.quantization.quantized_network import QuantizedNetwork
 from compress.quantization.report import measure
 from compress.quantization.signal_to_noise import SignalToNoise, decibels, heads_noise_share
-from compress.quantization.simulation import (
-    Parameters,
-    apply_activation,
-    convolve,
-    float_compute,
-    pool_or_join,
-    run_plan,
-)
+from compress.quantization.simulation import Parameters, float_compute, run_plan, unrounded
 
 PASSES = 3  # over all layers; a pass that moves nothing is the last
 WORK = 6e12  # operations that the search may take: some minutes on one core
@@ -169,7 +162,8 @@ class _Search:
             new: Values = {}
             for node in nodes:
                 inputs = [new[source] if source in new else kept[source] for source in node.inputs] or [chunk]
-                new[node.index] = self._compute(node, inputs, fixed)
+                output = unrounded(node, inputs, lambda index: self._parameters_on_grid(index, fixed))
+                new[node.index] = grid_output(self.plan, fixed, node, output)
             every.append(new)
             for k, head in enumerate(self.plan.heads):
                 output = new[head] if head in new else kept[head]
@@ -180,16 +174,9 @@ class _Search:
         self._progress(min(1.0, self._spent / self._work))
         return noise, every
 
-    def _compute(self, node: Node, inputs: list[Tensor], fixed: FixPoints) -> Tensor:
-        if node.kind == "conv":
-            weight = self._parameter("weight", node.index, fixed.weights[node.index])
-            bias = self._parameter("bias", node.index, fixed.biases[node.index])
-            output = apply_activation(convolve(node, inputs[0], weight, bias), node.activation)
-        else:
-            output = inputs[0] if node.kind == "input" else pool_or_join(node, inputs)
-        if not self.plan.has_fix_point(node):
-            return output
-        return activation_on_grid(output, fixed.outputs[node.index])
+    def _parameters_on_grid(self, index: int, fixed: FixPoints) -> tuple[Tensor, Tensor]:
+        weight = self._parameter("weight", index, fixed.weights[index])
+        return weight, self._parameter("bias", index, fixed.biases[index])
 
     def _parameter(self, kind: str, index: int, fix_point: int) -> Tensor:
         key = kind, index, fix_point

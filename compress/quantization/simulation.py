@@ -36,13 +36,14 @@ def run_plan(plan: Plan, x: Tensor, compute: Compute) -> list[Tensor]:
 
 def float_compute(parameters: Parameters) -> Compute:
     """What each node computes in float, nothing rounded, with these parameters."""
+    return lambda node, inputs: unrounded(node, inputs, parameters.__getitem__)
 
-    def compute(node: Node, inputs: list[Tensor]) -> Tensor:
-        if node.kind == "conv":
-            return apply_activation(convolve(node, inputs[0], *parameters[node.index]), node.activation)
-        return inputs[0] if node.kind == "input" else pool_or_join(node, inputs)
 
-    return compute
+def unrounded(node: Node, inputs: list[Tensor], parameters_of: Callable[[int], tuple[Tensor, Tensor]]) -> Tensor:
+    """A node's output (N, C, H, W) before it is rounded; `parameters_of` gives a convolution's weight and bias."""
+    if node.kind == "conv":
+        return apply_activation(convolve(node, inputs[0], *parameters_of(node.index)), node.activation)
+    return inputs[0] if node.kind == "input" else pool_or_join(node, inputs)
 
 
 def convolve(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
