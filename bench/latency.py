@@ -5,15 +5,21 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-
-from bench.backends.base import Session
+from typing import Protocol
 
 WARM_UP = 5  # runs of every session before the first sample
 BLOCK = 4  # samples in a row; an untimed run before them brings the network's weights back into the caches
 
 
+class Runs(Protocol):
+    """What is timed: a session of a backend, or anything else that runs."""
+
+    def run(self) -> object:
+        """Once, to its end."""
+
+
 def interleaved(
-    sessions: Mapping[str, Session],
+    sessions: Mapping[str, Runs],
     samples: int,
     clock: Callable[[], int] = time.perf_counter_ns,
     progress: Callable[[int], None] = lambda done: None,

@@ -20,13 +20,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 # All of Roadslim is imported where it is used: the memory of `load_once` is to be the software DPU's alone.
-
-BLOCK = 4  # samples in a row
 
 
 def main() -> None:
@@ -132,6 +131,7 @@ def time_both(stem: Path, threads: int, samples: int, warm_up_s: float) -> dict[
     """Median milliseconds of both, and their ratio."""
     import onnxruntime
 
+    from bench.latency import interleaved
     from dpu import xmodel
     from dpu.executor import Executor
 
@@ -142,22 +142,15 @@ def time_both(stem: Path, threads: int, samples: int, warm_up_s: float) -> dict[
     rng = np.random.default_rng(1)
     pixels = {value.name: rng.integers(0, 64, value.shape, np.int8) for value in executor.inputs}
     images = {node.name: rng.random(node.shape, np.float32) for node in floats.get_inputs()}
-    runs: dict[str, Callable[[], object]] = {
-        "software_dpu": lambda: executor.run(pixels),
-        "onnxruntime": lambda: floats.run(None, images),
+    sessions = {
+        "software_dpu": SimpleNamespace(run=lambda: executor.run(pixels)),
+        "onnxruntime": SimpleNamespace(run=lambda: floats.run(None, images)),
     }
     warm = time.perf_counter() + warm_up_s
     while time.perf_counter() < warm:
-        for run in runs.values():
-            run()
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    while len(taken["onnxruntime"]) < samples:
-        for name, run in runs.items():
-            run()  # untimed: brings the network's weights back into the caches
-            for _ in range(min(BLOCK, samples - len(taken[name]))):
-                began = time.perf_counter()
-                run()
-                taken[name].append((time.perf_counter() - began) * 1e3)
+        for session in sessions.values():
+            session.run()
+    taken = interleaved(sessions, samples)
     medians = {name: statistics.median(found) for name, found in taken.items()}
     return {
         **{f"{name}_ms": median for name, median in medians.items()},
