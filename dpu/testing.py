@@ -1,6 +1,9 @@
-"""Make small quantised graphs by hand, in the form the quantiser exports: for tests and measurements."""
+"""Make small quantised graphs by hand, in the form the quantiser exports, and run what is made of them in threads."""
 
 from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -311,3 +314,25 @@ class QuantisedGraph:
         if activation is not None:
             result = self.emit(f"{name}_act", activation, (1, out), {"input": [result]}, {})
         return self.fix(result, fix_point)
+
+
+def differing_in_threads(
+    run: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]],
+    inputs: Sequence[Mapping[str, np.ndarray]],
+    tensor: str,
+) -> list[int]:
+    """Run each input 25 times in a thread of its own, all at once: indices where a tensor was another than alone."""
+    expected = [run(given)[tensor] for given in inputs]
+    wrong: list[int] = []
+
+    def work(index: int) -> None:
+        for _ in range(25):
+            if not np.array_equal(run(inputs[index])[tensor], expected[index]):
+                wrong.append(index)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(inputs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return wrong

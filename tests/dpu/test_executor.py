@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from dpu.exactness import plan
 from dpu.executor import EngineName, Executor
 from dpu.operators.convolution import Convolution
 from dpu.operators.testing import IntegerGraph
-from dpu.testing import QuantisedGraph
+from dpu.testing import QuantisedGraph, differing_in_threads
 
 ENGINES: list[EngineName] = ["onnxruntime", "numpy"]
 
@@ -215,20 +214,7 @@ def test_many_threads_share_an_executor() -> None:
     net.random_conv("c2", x, 8, 3, rng, 4)
     executor = Executor(net.graph())
     inputs = [random_input(executor, seed) for seed in range(4)]
-    expected = [executor.run(given)["c2_act_fix"] for given in inputs]
-    wrong: list[int] = []
-
-    def work(index: int) -> None:
-        for _ in range(25):
-            if not np.array_equal(executor.run(inputs[index])["c2_act_fix"], expected[index]):
-                wrong.append(index)
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    assert not differing_in_threads(executor.run, inputs, "c2_act_fix")
 
 
 def test_wrong_inputs_are_named() -> None:

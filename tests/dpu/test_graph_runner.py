@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from dpu.errors import DpuError, RunError, UnsupportedModelError, XmodelError
 from dpu.executor import EngineName
 from dpu.graph import Attr, Graph
 from dpu.graph_runner import GraphRunner
-from dpu.testing import QuantisedGraph
+from dpu.testing import QuantisedGraph, differing_in_threads
 
 ENGINES: list[EngineName] = ["onnxruntime", "numpy"]
 SAMPLES = ("zcu104_vai2.0_small_cnn", "zcu104_vai2.5_small_cnn", "zcu104_vai3.0_pointpillars")
@@ -243,20 +242,7 @@ def test_threads_share_a_runner(tmp_path: Path) -> None:
     runner = GraphRunner(custom_net(), ops_folder=tmp_path)
     rng = np.random.default_rng(0)
     inputs = [{"x_fix": rng.integers(-128, 128, (1, 4, 4, 3), dtype=np.int8)} for _ in range(4)]
-    expected = [runner.run(given)["c2_fix"] for given in inputs]
-    wrong: list[int] = []
-
-    def work(index: int) -> None:
-        for _ in range(25):
-            if not np.array_equal(runner.run(inputs[index])["c2_fix"], expected[index]):
-                wrong.append(index)
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    assert not differing_in_threads(runner.run, inputs, "c2_fix")
 
 
 def test_the_command_takes_several_inputs_and_custom_operators(
