@@ -159,8 +159,10 @@ class ConvolutionLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H', W')."""
         x = self.conv(x)
-        if self.bn is not None:
-            x = self.bn(x)
+        return self.activate(x if self.bn is None else self.bn(x))
+
+    def activate(self, x: Tensor) -> Tensor:
+        """The activation of every number, in place where it can be."""
         if self.activation == "leaky":
             return functional.leaky_relu(x, self.slope, inplace=True)
         return functional.relu(x, inplace=True) if self.activation == "relu" else x

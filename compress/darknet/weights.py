@@ -109,16 +109,15 @@ def _seen_type(header: WeightsHeader) -> str:
 
 
 def _read(path: Path) -> tuple[WeightsHeader, np.ndarray]:
-    content = path.read_bytes()
-    version = np.frombuffer(content[:_VERSION_BYTES], "<i4") if len(content) >= _VERSION_BYTES else np.zeros(0)
+    content = np.fromfile(path, np.uint8)
+    version = content[:_VERSION_BYTES].view("<i4") if len(content) >= _VERSION_BYTES else np.zeros(0)
     if version.size == 3:
         header = WeightsHeader(*version.tolist())
         seen_type = np.dtype(_seen_type(header))
         start = _VERSION_BYTES + seen_type.itemsize
         if len(content) >= start and (len(content) - start) % 4 == 0:
-            header.seen = int(np.frombuffer(content, seen_type, 1, _VERSION_BYTES)[0])
-            # a copy, since torch wants memory that may be written
-            return header, np.frombuffer(content, "<f4", offset=start).astype(np.float32)
+            header.seen = int(content[_VERSION_BYTES:start].view(seen_type)[0])
+            return header, content[start:].view("<f4")
     raise InputError(
         f"{path}: expected Darknet weights (a header of 16 or 20 bytes, then float32 numbers), found {len(content)} "
         "bytes, which is no whole number of them. The file is truncated or no weights file: fetch it again."
