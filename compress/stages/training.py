@@ -24,10 +24,11 @@ from compress.stages.pruning import prune_options
 from compress.stages.run import Run, hash_of
 from compress.starting_point import TOPOLOGIES
 from compress.training.anchors import fit_anchors
+from compress.training.batch import Metrics, StepHook
 from compress.training.distillation import Distillation
 from compress.training.loader import TrainingImages
 from compress.training.sparsity import Sparsity
-from compress.training.trainer import Metrics, StepHook, Training
+from compress.training.trainer import Training
 
 _ANCHOR_IMAGES = 2000  # box shapes of so many images settle the anchors
 

@@ -17,8 +17,8 @@ from torchvision.ops import generalized_box_iou_loss
 from board_app.core.errors import InputError
 from compress.darknet.network import DarknetNetwork
 from compress.quantization.grid_network import GridNetwork
+from compress.training.batch import Batch, StepHook
 from compress.training.loss import split_head
-from compress.training.trainer import StepHook
 
 
 class Distillation(StepHook):
@@ -38,20 +38,21 @@ class Distillation(StepHook):
         self._teacher = teacher.eval().to(memory_format=torch.channels_last)
         self._weight, self._heads = weight, student.heads
 
-    def extra_loss(self, images: Tensor, raw_heads: Sequence[Tensor]) -> Tensor:
-        """Weighted mean distance of boxes, objectness and classes; a scalar tensor."""
+    def extra_loss(self, batch: Batch, raw_heads: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Weighted distance of boxes, objectness and classes, the mean over pictures and heads."""
         with torch.no_grad():
-            answers = self._teacher(images)
+            answers = self._teacher(batch.images)
         total = raw_heads[0].new_zeros(())
         for raw, answer, head in zip(raw_heads, answers, self._heads, strict=True):
             student, teacher = split_head(raw, head), split_head(answer, head)
             certainty = teacher.objectness.sigmoid()
-            mass = certainty.sum() + 1.0
-            objectness = bce(student.objectness, certainty, reduction="sum")
+            mass = certainty.sum((1, 2, 3)) + 1.0  # of each picture
+            objectness = bce(student.objectness, certainty, reduction="none")
             classes = bce(student.classes, teacher.classes.sigmoid(), reduction="none").sum(-1)
             boxes = generalized_box_iou_loss(student.boxes_xyxy.flatten(0, 3), teacher.boxes_xyxy.flatten(0, 3))
-            total = total + (objectness + (certainty * (classes + boxes.view_as(certainty))).sum()) / mass
-        return self._weight * total / len(raw_heads)
+            distance = objectness + certainty * (classes + boxes.view_as(certainty))
+            total = total + (distance.sum((1, 2, 3)) / mass).mean()
+        return {"teacher": self._weight * total / len(raw_heads)}
 
 
 def _shape(head: object) -> tuple[object, ...]:

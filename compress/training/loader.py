@@ -18,6 +18,7 @@ from board_app.core.letterbox import LetterboxTransform, letterbox
 from compress.config import AugmentConfig
 from compress.data.dataset import Sample
 from compress.data.image_size import NoImageError, decode_image
+from compress.training.batch import Batch
 
 CACHE_LIMIT_BYTES = 1 << 30
 _SMALLEST_BOX_PX = 3.0  # what a crop leaves of a box below this is no damage any more
@@ -51,6 +52,11 @@ class TrainingImages(torch.utils.data.Dataset):
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def varied(self) -> bool:
+        """Whether the pictures differ from epoch to epoch."""
+        return self._transform is not None
 
     def letterboxed(self, index: int) -> tuple[np.ndarray, LetterboxTransform]:
         """The picture at network size, uint8 RGB (H, W, 3), and the way back to the source."""
@@ -102,15 +108,19 @@ def collate(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     return images, torch.cat(truths)
 
 
-def epoch_batches(images: TrainingImages, epoch: int, batch_size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of one epoch in their shuffled order; a last batch too small for BN statistics is left out."""
-    images.epoch = epoch
+def epoch_order(images: TrainingImages, epoch: int, batch_size: int) -> list[list[int]]:
+    """The pictures of each batch of one epoch, shuffled; a last batch that would not be full is left out."""
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(images.seed * 100_003 + epoch)).tolist()
     full = len(order) - len(order) % batch_size if len(order) > batch_size else len(order)
-    loader = torch.utils.data.DataLoader(
-        images, batch_size, sampler=order[:full], collate_fn=collate, num_workers=workers
-    )
-    return iter(loader)
+    return [order[first : first + batch_size] for first in range(0, full, batch_size)]
+
+
+def load_batches(images: TrainingImages, epoch: int, indices: Sequence[list[int]], workers: int) -> Iterator[Batch]:
+    """Batches of the named pictures, in that order, images in uint8."""
+    images.epoch = epoch
+    loader = torch.utils.data.DataLoader(images, batch_sampler=indices, collate_fn=collate, num_workers=workers)
+    for chosen, (pictures, truths) in zip(indices, loader, strict=True):
+        yield Batch(pictures, truths, torch.tensor(chosen), plain=not images.varied)
 
 
 def to_input(images: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from compress.config import SparsifyConfig
 from compress.darknet.network import DarknetNetwork
 from compress.pruning import PruneOptions, Selection, channel_groups, select
-from compress.training.trainer import Metrics, StepHook
+from compress.training.batch import Metrics, StepHook
 
 _RESELECT_STEPS = 20  # the choice follows the gammas so often
 _SETTLED_SHARE = 0.65  # of the steps: from here on the choice stays

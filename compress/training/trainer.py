@@ -28,42 +28,14 @@ from board_app.core.errors import InputError, RoadslimError
 from compress.config import TrainingConfig
 from compress.darknet.network import DarknetNetwork
 from compress.quantization.grid_network import GridNetwork
+from compress.training.batch import Metrics, StepHook
 from compress.training.evaluation import evaluate
-from compress.training.loader import TrainingImages, epoch_batches, to_input
+from compress.training.loader import TrainingImages, epoch_order, load_batches, to_input
 from compress.training.loss import yolo_loss
 
 log = logging.getLogger(__name__)
-Metrics = dict[str, Any]
 Network = TypeVar("Network", DarknetNetwork, GridNetwork)
 _STATISTICS_IMAGES = 128
-
-
-class StepHook:
-    """What a stage adds to the plain training; this one adds nothing."""
-
-    def begin(self, steps: int) -> None:
-        """Called once before training, or going on, with the steps of the whole training."""
-
-    def extra_loss(self, images: Tensor, raw_heads: Sequence[Tensor]) -> Tensor | None:
-        """A term beside the loss on the labels, or None."""
-        return None
-
-    def after_step(self, step: int, learning_rate: float) -> None:
-        """Called after every optimiser step, 0-based over the whole training."""
-
-    def metrics(self) -> Metrics:
-        """What to add to the epoch's line in metrics.jsonl."""
-        return {}
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint must keep: tensors, numbers and containers of them."""
-        return {}
-
-    def settle(self, averaged: nn.Module) -> None:
-        """Called before the averaged network is evaluated; may mend in it what averaging blurred."""
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
 
 
 @dataclass
@@ -122,20 +94,23 @@ class Training(Generic[Network]):
         started = time.monotonic()
         self.network.train()
         sums = torch.zeros(4)
-        for position, (images, truths) in enumerate(
-            epoch_batches(self.images, epoch, self.config.batch_size, self.workers)
-        ):
+        extra_sums: dict[str, Tensor] = {}
+        order = epoch_order(self.images, epoch, self.config.batch_size)
+        for position, loaded in enumerate(load_batches(self.images, epoch, order, self.workers)):
             step = epoch * self._steps_per_epoch + position
             rate = self._set_learning_rate(step)
-            pixels = to_input(images).contiguous(memory_format=torch.channels_last)
-            raw_heads = self.network(pixels)
-            terms = yolo_loss(raw_heads, self.network.heads, truths)
-            extra = self.hook.extra_loss(pixels, raw_heads)
-            loss = terms.total if extra is None else terms.total + extra
+            batch = loaded.on(torch.device("cpu"))
+            raw_heads = self.network(batch.images)
+            terms = yolo_loss(raw_heads, self.network.heads, batch.truths)
+            extra: dict[str, Tensor] = self.hook.extra_loss(batch, raw_heads)
+            loss = torch.stack([terms.total, *extra.values()]).sum()
+            for name, value in extra.items():
+                extra_sums[name] = extra_sums.get(name, torch.zeros(())) + value.detach()
             self._check(loss, epoch, position)
             self._optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
+            self.hook.before_step(step)
             self._optimiser.step()
             self.hook.after_step(step, rate)
             self._average(step)
@@ -143,6 +118,7 @@ class Training(Generic[Network]):
             on_step(loss.item())
         loss_mean, box, objectness, classes = (sums / self._steps_per_epoch).tolist()
         metrics = {"epoch": epoch + 1, "loss": loss_mean, "box": box, "objectness": objectness, "classes": classes}
+        metrics |= {name: float(value) / self._steps_per_epoch for name, value in extra_sums.items()}
         metrics |= self.hook.metrics()
         last = epoch + 1 == self.config.epochs
         if last or (epoch + 1) % self.config.evaluate_every == 0:

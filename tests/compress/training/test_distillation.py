@@ -10,7 +10,12 @@ import torch
 from board_app.core.errors import InputError
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.topologies import with_classes
+from compress.training.batch import Batch
 from compress.training.distillation import Distillation
+
+
+def batch(images: torch.Tensor) -> Batch:
+    return Batch(images, torch.zeros((0, 6)), torch.arange(len(images)))
 
 
 def test_a_student_that_equals_its_teacher_pays_least(network) -> None:
@@ -19,9 +24,9 @@ def test_a_student_that_equals_its_teacher_pays_least(network) -> None:
     x = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     hook = Distillation(network, teacher, weight=1.0)
     with torch.no_grad():
-        equal = hook.extra_loss(x, teacher(x))
+        equal = hook.extra_loss(batch(x), teacher(x))["teacher"]
     heads = [head + 0.5 for head in network.train()(x)]
-    loss = hook.extra_loss(x, heads)
+    loss = hook.extra_loss(batch(x), heads)["teacher"]
     assert loss > equal
     loss.backward()
     assert all(parameter.grad is None for parameter in teacher.parameters())
@@ -34,8 +39,8 @@ def test_the_weight_scales_the_term(network) -> None:
     x = torch.zeros(1, 3, 64, 96)
     with torch.no_grad():
         heads = network.eval()(x)
-        one, two = (Distillation(network, teacher, weight).extra_loss(x, heads) for weight in (1.0, 2.0))
-    torch.testing.assert_close(2 * one, two)
+        one, two = (Distillation(network, teacher, weight).extra_loss(batch(x), heads) for weight in (1.0, 2.0))
+    torch.testing.assert_close(2 * one["teacher"], two["teacher"])
 
 
 def test_other_heads_are_refused(network) -> None:

@@ -11,7 +11,7 @@ import torch
 from board_app.core.errors import InputError
 from compress.config import AugmentConfig
 from compress.data.dataset import Sample
-from compress.training.loader import TrainingImages, collate, epoch_batches, read_image
+from compress.training.loader import TrainingImages, collate, epoch_order, load_batches, read_image
 
 
 def test_without_variation_the_truths_are_the_labels(samples: list[Sample]) -> None:
@@ -57,10 +57,17 @@ def test_batches_carry_the_index_of_their_picture(images: TrainingImages) -> Non
 
 def test_an_epoch_is_a_shuffle_of_all_pictures(images: TrainingImages) -> None:
     """12 pictures in batches of 4 are all there once; 5 leave the odd two out; two epochs differ in order."""
-    assert [len(pictures) for pictures, _ in epoch_batches(images, 0, 4, 0)] == [4, 4, 4]
-    assert [len(pictures) for pictures, _ in epoch_batches(images, 0, 5, 0)] == [5, 5]
-    first = torch.cat([pictures for pictures, _ in epoch_batches(images, 0, 4, 0)])
-    assert len({picture.numpy().tobytes() for picture in first}) == 12
+    order = epoch_order(images, 0, 4)
+    assert [len(batch) for batch in order] == [4, 4, 4] and sorted(sum(order, [])) == list(range(12))
+    assert [len(batch) for batch in epoch_order(images, 0, 5)] == [5, 5]
+    assert epoch_order(images, 1, 4) != order
+
+
+def test_batches_are_the_named_pictures(images: TrainingImages) -> None:
+    """Each batch has its indices in the set, its pictures and their truths."""
+    batches = list(load_batches(images, 0, [[3, 1], [7]], 0))
+    assert [batch.indices.tolist() for batch in batches] == [[3, 1], [7]]
+    assert torch.equal(batches[0].images[1], images[1][0]) and not batches[0].plain
 
 
 def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from board_app.core.errors import InputError, RoadslimError
 from board_app.core.road_scenes import ROAD_CLASSES
 from compress.config import TrainingConfig
 from compress.darknet.network import DarknetNetwork
+from compress.training.batch import StepHook
 from compress.training.loader import TrainingImages
-from compress.training.trainer import StepHook, Training
+from compress.training.trainer import Training
 
 CONFIG = TrainingConfig(epochs=3, batch_size=4, learning_rate=0.002, evaluate_every=3)
 
