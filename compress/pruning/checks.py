@@ -14,7 +14,7 @@ from compress.darknet.cfg import Cfg, layer_shapes
 from compress.darknet.network import DarknetNetwork
 
 MAX_DIFFERENCE = 1e-4
-_LONGEST_SIDE = 256  # pixels of the check's images; convolutions do not mind, and 608 would take seconds
+_LONGEST_SIDE = 192  # pixels of the check's images; convolutions do not mind, and 608 would take seconds
 
 
 @dataclass(frozen=True)

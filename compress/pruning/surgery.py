@@ -11,14 +11,16 @@ import copy
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import leaky_relu
+from torch import Tensor, nn
 
-from compress.darknet.cfg import INPUT, Cfg, cfg_text, layer_sources, parse_cfg
-from compress.darknet.network import ConvolutionLayer, DarknetNetwork, RouteLayer
+from compress.darknet.cfg import INPUT, Cfg, Section, cfg_text, layer_shapes, layer_sources, parse_cfg
+from compress.darknet.network import ConvolutionLayer, DarknetNetwork
 from compress.pruning.groups import Segments, layer_channels
 from compress.pruning.options import Selection
 from compress.pruning.selection import selected_cfg
+
+_PASSED_ON = ("maxpool", "yolo", "region")  # a channel's constant comes out as it went in
+_BY_PIXEL = ("route", "shortcut", "upsample")  # the layer itself says what comes out
 
 
 @torch.no_grad()
@@ -27,20 +29,28 @@ def silenced(network: DarknetNetwork, selection: Selection, fold: bool = True) -
 
     Gamma and beta of removed channels are 0, so they add nothing at shortcuts, and removed blocks pass their input
     on. Without `fold` only gamma is 0: the channels give their constants still, and nothing is moved.
+
+    The copy shares the convolutions' weights with the network, which are most of its memory.
+
+    Raises:
+        InputError: a channel was removed whose constant cannot be carried on, or that cannot be silenced.
     """
-    copied = copy.deepcopy(network).eval()
+    shared = {
+        id(layer.conv.weight): layer.conv.weight for layer in network.layers if isinstance(layer, ConvolutionLayer)
+    }
+    copied = copy.deepcopy(network, shared).eval()
     constants: list[Tensor] = []  # per layer what was taken out of each output channel, float64 (C,)
     at_input = torch.zeros(network.cfg.input_channels, dtype=torch.float64)
+    shapes = layer_shapes(network.cfg)
     for index, (layer, sources) in enumerate(zip(copied.layers, layer_sources(network.cfg), strict=True)):
         taken = [at_input if source == INPUT else constants[source] for source in sources]
+        section = network.cfg.layers[index]
         if isinstance(layer, ConvolutionLayer):
             if fold:
                 _give(layer, taken[0])
-            constants.append(_silence(layer, ~torch.from_numpy(selection.kept[index]), fold))
-        elif isinstance(layer, RouteLayer):
-            constants.append(torch.cat([part.chunk(layer.groups)[layer.group] for part in taken]))
-        else:  # sum at a shortcut; upsampling, pooling and [yolo] pass constants on
-            constants.append(torch.stack(taken).sum(0))
+            constants.append(_silence(section, layer, ~torch.from_numpy(selection.kept[index]), fold))
+        else:
+            constants.append(_carried(section, layer, taken, shapes[index][0]))
     return copied
 
 
@@ -73,17 +83,39 @@ def _give(layer: ConvolutionLayer, constants: Tensor) -> None:
         layer.bn.running_mean -= offset.to(layer.bn.running_mean.dtype)
 
 
-def _silence(layer: ConvolutionLayer, removed: Tensor, beta_too: bool) -> Tensor:
+def _silence(section: Section, layer: ConvolutionLayer, removed: Tensor, beta_too: bool) -> Tensor:
     """Set gamma, and beta, of removed channels to 0; gives the constants they had, float64 (O,)."""
     constants = torch.zeros(layer.conv.out_channels, dtype=torch.float64)
     if layer.bn is None or not removed.any():
         return constants
+    _refuse_unsilent(section, layer.activate(torch.zeros(1)))
     beta = layer.bn.bias.detach().double().cpu()
-    constants[removed] = leaky_relu(beta, layer.slope)[removed]  # slope 1 is linear, 0 is relu
+    constants[removed] = layer.activate(beta)[removed]
     layer.bn.weight[removed] = 0.0
     if beta_too:
         layer.bn.bias[removed] = 0.0
     return constants
+
+
+def _carried(section: Section, layer: nn.Module, taken: list[Tensor], channels: int) -> Tensor:
+    """The constants, float64 (C,), that a layer without weights passes on of those it reads."""
+    if not any(part.any() for part in taken):
+        return torch.zeros(channels, dtype=torch.float64)
+    if section.type in _PASSED_ON:
+        return taken[0]
+    if section.type not in _BY_PIXEL:
+        raise section.error("a layer that constants go through", "cut channels before it", "Keep those: --channels 0")
+    if section.type == "shortcut":
+        _refuse_unsilent(section, layer(torch.zeros(1), torch.zeros(1)))
+    carried: Tensor = layer(*[part.view(1, -1, 1, 1) for part in taken])[0, :, 0, 0]
+    return carried
+
+
+def _refuse_unsilent(section: Section, at_zero: Tensor) -> None:
+    """A channel can be taken out only where it can be made to give 0, as the padding after it does."""
+    if at_zero.item():
+        name = section.options["activation"]
+        raise section.error("an activation that gives 0 for 0 where channels are cut", f"'{name}'", "Choose another")
 
 
 def _positions(read: Segments, cfg: Cfg, selection: Selection) -> np.ndarray:
