@@ -8,7 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from board_app.core.errors import UsageError
 from compress.config_complaints import complaint, read_yaml
@@ -27,6 +36,10 @@ def _share(value: Any) -> Any:
 
 
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, lt=1, description="Write 50% or 0.5")]
+Range = Annotated[
+    tuple[Annotated[float, BeforeValidator(_share)], Annotated[float, BeforeValidator(_share)]],
+    Field(description="Write a range: [LOW, HIGH]"),
+]
 
 
 class _Section(BaseModel):
@@ -126,6 +139,42 @@ class BundleConfig(_Section):
     max_detections: PositiveInt = 100
 
 
+class SearchConfig(_Section):
+    """What `roadslim search` varies, each parameter where its key is written, and what a trial costs.
+
+    A parameter without a key here stays as the rest of the config says. Sizes, widths and epochs are choices, so that
+    trials share trained networks.
+    """
+
+    input_hw: tuple[tuple[PositiveInt, PositiveInt], ...] | None = Field(
+        default=None, min_length=1, description="Write choices: [[HEIGHT, WIDTH], [HEIGHT, WIDTH]]"
+    )
+    width: tuple[float, ...] | None = Field(default=None, min_length=1, description="Write choices: [0.125, 0.25]")
+    blocks: tuple[int, ...] | None = Field(default=None, min_length=1, description="Write choices: [0, 4, 8]")
+    sparsify_epochs: tuple[PositiveInt, ...] | None = Field(
+        default=None, min_length=1, description="Write choices: [100, 300]"
+    )
+    strength: Range | None = None  # of the sparse training
+    channels: Range | None = None  # the share to prune, or
+    target_ms: Range | None = None  # the predicted DPU time to prune down to
+    epochs_share: Annotated[float, BeforeValidator(_share), Field(gt=0, le=1)] = 0.25  # of every stage's, in a trial
+    evaluate: Literal["int8", "float"] = "int8"  # which mAP50 counts; `float` leaves out the quantize stage
+    stop_early: int = Field(default=4, ge=0)  # a trial behind the median of so many no slower ones ends; 0: none does
+
+    @field_validator("strength", "channels", "target_ms")
+    @classmethod
+    def _low_comes_first(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 < value[0] < value[1]:
+            raise ValueError("expected 0 < LOW < HIGH")
+        return value
+
+    @model_validator(mode="after")
+    def _one_says_how_much_to_prune(self) -> SearchConfig:
+        if self.channels and self.target_ms:
+            raise ValueError("expected `channels` or `target_ms`, not both")
+        return self
+
+
 class CompressConfig(_Section):
     """A whole run; paths are relative to the folder in which the command runs."""
 
@@ -146,6 +195,7 @@ class CompressConfig(_Section):
     distill: DistillConfig = DistillConfig()
     quantize: QuantizeConfig = QuantizeConfig()
     bundle: BundleConfig = BundleConfig()
+    search: SearchConfig = SearchConfig()
 
     @property
     def folder(self) -> Path:
