@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from board_app.core.errors import UsageError
+from compress.stage_flags import add_print_config, add_stage_flags, config_flags
 
 if TYPE_CHECKING:
     from compress.config import CompressConfig
@@ -21,47 +22,32 @@ _STAGE_HELP = {
 
 def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     """Add the arguments of one of this module's subcommands."""
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file as in configs/")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
     if name == "compress":
+        parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file as in configs/")
         _add_compress(parser)
     else:
-        parser.description = f"{_STAGE_HELP[name]} Goes on where it was stopped; a finished stage is not run again."
-        parser.epilog = f"example:\n  roadslim {name} configs/demo.yaml"
-        _add_fresh(parser, "run the stage again, finished or not")
+        parser.description = (
+            f"{_STAGE_HELP[name]} Goes on where it was stopped; a finished stage is not run again. It starts from the "
+            "stage before it in the same run, or from the network that flags or `given` in CONFIG name."
+        )
+        parser.epilog = (
+            f"examples:\n  roadslim {name} configs/demo.yaml\n"
+            f"  roadslim {name} configs/demo.yaml --model runs/other/train --out runs/try"
+        )
+        add_stage_flags(parser, config_needed=True)
+        parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder, instead of the one in CONFIG")
         parser.set_defaults(run=lambda args: run_stage(args, name))
-
-
-def add_stage_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that every stage of a CONFIG has, where CONFIG may be left out."""
-    _add_fresh(parser, "with CONFIG: run the stage again, finished or not")
-
-
-def _add_fresh(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--fresh", action="store_true", help=text)
-    _add_print_config(parser)
-
-
-def refuse_stage_flags(args: argparse.Namespace) -> None:
-    """Refuse the flags of `add_stage_flags` where no CONFIG is given.
-
-    Raises:
-        UsageError: one is set.
-    """
-    for flag in ("fresh", "print_config"):
-        if getattr(args, flag):
-            raise UsageError(
-                f"--{flag.replace('_', '-')}: expected a CONFIG with it, found none. Name one, or leave out"
-            )
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
 def run_stage(args: argparse.Namespace, stage: str) -> int:
     """Run one stage of `args.config`, or with --print-config show its settings."""
     from compress.config import load_config
 
-    config = load_config(args.config)
+    flags = config_flags(args, stage)
+    config = load_config(args.config, flags)
     if args.print_config:
-        return _print_config(config, args)
+        return _print_config(config, args, flags)
     from compress.stages import run_single_stage
 
     results, folder = run_single_stage(config, stage, args.fresh), config.folder / stage
@@ -84,14 +70,8 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
     stages = ("train", "sparsify", "prune", "distill", "quantize", "bundle")
     parser.add_argument("--until", choices=stages, default="bundle", metavar="STAGE", help="stop after this stage")
     parser.add_argument("--fresh", choices=stages, metavar="STAGE", help="run this stage again, finished or not")
-    _add_print_config(parser)
+    add_print_config(parser)
     parser.set_defaults(run=_run_all)
-
-
-def _add_print_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--print-config", action="store_true", help="show every setting and where it comes from, and stop"
-    )
 
 
 def _run_all(args: argparse.Namespace) -> int:
@@ -151,13 +131,13 @@ _RESULTS = {
 _SHARES = (("mAP50 float", "map50_float"), ("int8", "map50_int8"))
 
 
-def _print_config(config: CompressConfig, args: argparse.Namespace) -> int:
+def _print_config(config: CompressConfig, args: argparse.Namespace, flags: Collection[str] = ()) -> int:
     from compress.config_listing import config_document, config_yaml
 
     if args.json:
-        print(json.dumps(_header() | config_document(config, str(args.config)), indent=1))
+        print(json.dumps(_header() | config_document(config, str(args.config), flags), indent=1))
     else:
-        print(config_yaml(config, str(args.config)), end="")
+        print(config_yaml(config, str(args.config), flags), end="")
     return 0
 
 

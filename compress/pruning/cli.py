@@ -7,10 +7,10 @@ import logging
 from pathlib import Path
 
 from board_app.core.errors import UsageError
-from compress.cli import add_stage_flags, refuse_stage_flags, run_stage
+from compress.cli import run_stage
+from compress.stage_flags import add_stage_flags, flag, network_files, wants_config
 
 log = logging.getLogger(__name__)
-ALONE = ("cfg", "weights", "out")
 WISHES = ("channels", "blocks", "min_share", "min_channels", "width_multiple", "target_params", "target_gmacs")
 
 
@@ -26,10 +26,10 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
         "examples:\n  roadslim prune --cfg model.cfg --weights model.weights --out pruned --channels 85% --blocks 8\n"
         "  roadslim prune --cfg model.cfg --weights model.weights --out pruned --target-params 3000000"
     )
-    parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="a run's configuration")
-    parser.add_argument("--cfg", type=Path, help="Darknet cfg of the network")
-    parser.add_argument("--weights", type=Path, help="its Darknet weights")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the small network; made if missing")
+    add_stage_flags(parser, config_needed=False)
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the small network; with CONFIG: the run folder"
+    )
     parser.add_argument("--channels", metavar="SHARE", help="share of all channels to cut, as 85%% or 0.85 (85%%)")
     parser.add_argument("--blocks", type=int, metavar="N", help="residual blocks to cut, three layers each (0)")
     parser.add_argument("--target-params", type=int, metavar="N", help="cut channels down to so many parameters")
@@ -38,23 +38,13 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-share", metavar="SHARE", help="of every layer at least this share stays (1%%)")
     parser.add_argument("--min-channels", type=int, metavar="N", help="and at least so many channels (4)")
     parser.add_argument("--json", action="store_true", help="the report as JSON on stdout")
-    add_stage_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the stage of a config, or prune by flags alone."""
-    given = [flag for flag in (*ALONE, *WISHES) if getattr(args, flag) is not None]
-    if args.config is not None:
-        if given:
-            raise UsageError(
-                f"expected CONFIG or flags, found CONFIG and {_flag(given[0])}. Set it in the config, or leave one out."
-            )
+    if wants_config(args, ("out",), WISHES):
         return run_stage(args, "prune")
-    refuse_stage_flags(args)
-    missing = [flag for flag in ALONE if flag not in given]
-    if missing:
-        raise UsageError(f"expected a CONFIG, or --cfg, --weights and --out, found no {_flag(missing[0])}. Add it.")
     if args.channels is not None and (args.target_params is not None or args.target_gmacs is not None):
         raise UsageError("expected --channels or a target, found both. A target settles the share: leave one out.")
     return _prune_alone(args)
@@ -69,15 +59,16 @@ def _prune_alone(args: argparse.Namespace) -> int:
     wishes = {name: getattr(args, name) for name in WISHES if getattr(args, name) is not None}
     for name in ("channels", "min_share"):
         if name in wishes:
-            wishes[name] = parse_share(_flag(name), wishes[name])
+            wishes[name] = parse_share(flag(name), wishes[name])
     options = PruneOptions(**wishes)
-    for source in (args.cfg, args.weights):
+    sources = network_files(args)
+    for source in sources:
         for target in (args.out / "model.cfg", args.out / "model.weights"):
             if target.exists() and source.exists() and target.samefile(source):
                 raise UsageError(
                     f"--out: expected another folder than the model's own, found {args.out}. Name a new one."
                 )
-    result = prune(load_model(args.cfg, args.weights), options)
+    result = prune(load_model(*sources), options)
     paths = save_model(result.network, args.out)
     write_text(args.out / "prune.json", result.report.to_json() + "\n")
     if args.json:
@@ -89,7 +80,7 @@ def _prune_alone(args: argparse.Namespace) -> int:
     return 0
 
 
-def parse_share(flag: str, text: str) -> float:
+def parse_share(name: str, text: str) -> float:
     """A share given as 85% or 0.85.
 
     Raises:
@@ -100,9 +91,5 @@ def parse_share(flag: str, text: str) -> float:
     except ValueError:
         share = float("nan")
     if not 0 <= share <= 1:
-        raise UsageError(f"{flag}: expected a share such as 85% or 0.85, found '{text}'. Give one from 0% to 100%.")
+        raise UsageError(f"{name}: expected a share such as 85% or 0.85, found '{text}'. Give one from 0% to 100%.")
     return share
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from board_app.core.errors import UsageError
-from compress.cli import add_stage_flags, refuse_stage_flags, run_stage
+from compress.cli import run_stage
+from compress.stage_flags import add_stage_flags, network_files, wants_config
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from compress.quantization.calibration_images import CalibrationImages
     from compress.quantization.quantized_network import QuantizedNetwork
 
-ALONE = ("cfg", "weights", "calibration", "out")
-WISHES = ("batch", "bias_correction", "equalization", "calibration_target", "report")
+NEEDED = ("calibration", "out")
+WISHES = ("calibration", "batch", "bias_correction", "equalization", "calibration_target")
 USUAL_BATCH = 4
 
 
@@ -36,9 +37,7 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
         "example:\n  roadslim quantize --cfg model.cfg --weights model.weights --calibration images/ "
         "--batch 4 --out road_int.xmodel\n  roadslim xmodel run road_int.xmodel --input image.npy --output heads.npz"
     )
-    parser.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help="a run's configuration")
-    parser.add_argument("--cfg", type=Path, help="Darknet cfg of the network")
-    parser.add_argument("--weights", type=Path, help="its Darknet weights")
+    add_stage_flags(parser, config_needed=False)
     parser.add_argument("--calibration", type=Path, metavar="FOLDER", help="images to choose the fix points on")
     parser.add_argument("--batch", type=int, metavar="N", help="images a calibration forward (4)")
     parser.add_argument("--bias-correction", choices=("on", "off"), help="move biases against the mean error (on)")
@@ -54,7 +53,9 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
         help="choose fix points by each tensor's own error, as Vitis AI does, or go on from there by the error of the "
         "network's outputs, which takes minutes (tensor)",
     )
-    parser.add_argument("--out", type=Path, metavar="NAME_int.xmodel", help="where the graph goes")
+    parser.add_argument(
+        "--out", type=Path, metavar="NAME_int.xmodel", help="where the graph goes; with CONFIG: the run folder"
+    )
     parser.add_argument(
         "--report",
         type=Path,
@@ -63,28 +64,17 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
         "stage's folder has them",
     )
     parser.add_argument("--json", action="store_true", help="every fix point as JSON on stdout")
-    add_stage_flags(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the stage of a config, or quantise by flags alone."""
-    given = [flag for flag in (*ALONE, *WISHES) if getattr(args, flag) is not None]
-    if args.config is not None:
+    if wants_config(args, NEEDED, WISHES):
         if args.report is not None:
             raise UsageError(
                 "expected CONFIG or --report, found both. The stage's folder has its report: leave it out."
             )
-        if given:
-            flag = given[0].replace("_", "-")
-            raise UsageError(
-                f"expected CONFIG or flags, found CONFIG and --{flag}. Set it in the config, or leave one out."
-            )
         return run_stage(args, "quantize")
-    refuse_stage_flags(args)
-    missing = [flag for flag in ALONE if flag not in given]
-    if missing:
-        raise UsageError(f"expected a CONFIG, or --{' --'.join(ALONE)}; --{' --'.join(missing)} missing. Add what is.")
     if args.batch is not None and args.batch < 1:
         raise UsageError(f"--batch: expected 1 or more, found {args.batch}. The usual is {USUAL_BATCH}.")
     args.bias_correction = args.bias_correction or "on"
@@ -103,7 +93,7 @@ def _quantize_alone(args: argparse.Namespace) -> None:
 
     started = time.monotonic()
     _check_targets(args)
-    network = load_model(args.cfg, args.weights)
+    network = load_model(*network_files(args))
     images = _calibration_images(args, network.cfg.input_hw)
     batches = _with_progress(images, "calibrating")
     quantized = quantize(network, batches, args.bias_correction == "on", args.calibration_target, args.equalization)

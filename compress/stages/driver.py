@@ -27,33 +27,43 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage: what its result follows from, and the work, which fills its folder and gives its results."""
+    """A stage: what its result follows from, and the work, which fills its folder and gives its results.
+
+    Attributes:
+        version: of its algorithm; raised when the same inputs and settings come to another result, so that what an
+            older Roadslim made is not taken for it.
+    """
 
     name: str
-    key: Callable[[Run], StageKey]
+    version: int
+    inputs_and_settings: Callable[[Run], StageKey]
     work: Callable[[Run, Path], dict[str, Any]]
+
+    def key(self, run: Run) -> StageKey:
+        """What its result follows from, the version of the algorithm included."""
+        key = self.inputs_and_settings(run)
+        return StageKey(key.inputs, key.settings | {"version": self.version})
 
 
 STAGES = (
-    Stage("train", train_key, run_train),
-    Stage("sparsify", sparsify_key, run_sparsify),
-    Stage("prune", prune_key, run_prune),
-    Stage("distill", distill_key, run_distill),
-    Stage("quantize", quantize_key, run_quantize),
-    Stage("bundle", bundle_key, run_bundle),
+    Stage("train", 2, train_key, run_train),
+    Stage("sparsify", 2, sparsify_key, run_sparsify),
+    Stage("prune", 2, prune_key, run_prune),
+    Stage("distill", 2, distill_key, run_distill),
+    Stage("quantize", 2, quantize_key, run_quantize),
+    Stage("bundle", 1, bundle_key, run_bundle),
 )
 INT8_STAGES = ("quantize", "bundle")
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
 
 def run_stages(config: CompressConfig, until: str = STAGE_NAMES[-1], fresh: str | None = None) -> dict[str, Any]:
-    """Run every stage up to `until` that is not finished; `fresh` is run again in any case. Gives the summary."""
-    wanted = STAGES[: STAGE_NAMES.index(until) + 1]
-    if fresh is not None and fresh not in [stage.name for stage in wanted]:
-        raise UsageError(
-            f"--fresh {fresh}: expected a stage up to --until {until}, found a later one. Leave out --until"
-        )
+    """Run every stage that leads to `until` and is not finished, and `fresh` in any case. Gives the summary."""
     run = Run(config)
+    wanted = [stage for stage in STAGES if stage.name in run.stages_to(until)]
+    if fresh is not None and fresh not in [stage.name for stage in wanted]:
+        reason = "a later one. Leave out --until" if until != STAGE_NAMES[-1] else "one that [given] stands for"
+        raise UsageError(f"--fresh {fresh}: expected a stage that leads to --until {until}, found {reason}")
     with exclusive(config.folder):
         for stage in wanted:
             _run_stage(run, stage, stage.name == fresh)
@@ -61,7 +71,7 @@ def run_stages(config: CompressConfig, until: str = STAGE_NAMES[-1], fresh: str 
 
 
 def run_single_stage(config: CompressConfig, name: str, fresh: bool = False) -> dict[str, Any]:
-    """Run one stage from its predecessors' finished folders; gives its results."""
+    """Run one stage from its predecessors' finished folders, or the networks given for them; gives its results."""
     run = Run(config)
     with exclusive(config.folder):
         _run_stage(run, STAGES[STAGE_NAMES.index(name)], fresh)
@@ -92,8 +102,7 @@ def _run_stage(run: Run, stage: Stage, fresh: bool) -> None:
 
 def _with_size(run: Run, stage: str, results: dict[str, Any]) -> dict[str, Any]:
     """The results; of the int8 stages with the size of the network that they took over."""
-    source = run.folder("distill").read() if stage in INT8_STAGES else None
-    return {name: source["results"][name] for name in ("params", "gmacs")} | results if source else results
+    return run.size("distill") | results if stage in INT8_STAGES else results
 
 
 def _duration(seconds: float) -> str:
@@ -123,19 +132,20 @@ def _summary(run: Run) -> dict[str, Any]:
     """Write summary.json: what each finished stage has, in the words of `bench table --json` where they meet.
 
     It ends before the first stage that is missing or older than its inputs or settings: what follows is no part of
-    this run any more.
+    this run any more. A stage that a given network stands for has no row.
     """
     rows = []
-    size: dict[str, Any] = {"params": None, "gmacs": None}  # an int8 stage has the network of the one before
     for stage in STAGES:
+        if stage.name not in run.stages_to(STAGE_NAMES[-1]):
+            continue
         folder = run.folder(stage.name)
         document = folder.read()
         if document is None or not folder.has_key(stage.key(run)):
             break
         results = document["results"]
         row: dict[str, Any] = {"model": stage.name, "input_hw": list(run.config.network.input_hw)}
-        size |= {name: results[name] for name in size if name in results}
-        row |= size
+        sized = _with_size(run, stage.name, results)
+        row |= {name: sized[name] for name in ("params", "gmacs")}
         int8 = stage.name in INT8_STAGES
         row["map50_float"] = results.get("map50_float") if int8 else results.get("map50")
         row["map50_int8"] = results.get("map50_int8", results.get("map50")) if int8 else None

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ from board_app.core.errors import InputError, RoadslimError
 
 log = logging.getLogger(__name__)
 Document = dict[str, Any]
+SCHEMA_VERSION = 1  # of stage.json
 _TEMPORARY = ("checkpoint.pt", "key.json")
+_NEEDED = ("inputs", "settings", "outputs", "results", "seconds")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,11 @@ class StageKey:
     def document(self) -> Document:
         """As stored in stage.json."""
         return {"inputs": self.inputs, "settings": self.settings}
+
+    def changes(self, before: Document) -> list[str]:
+        """The dotted names of what is not as in an older document (`settings.training.epochs`); empty: all is."""
+        now = json.loads(json.dumps(self.document()))
+        return [name for part in now for name in _differences(part, before.get(part), now[part])]
 
 
 @dataclass(frozen=True)
@@ -56,15 +64,30 @@ class StageFolder:
         return self.run / f"{self.stage}.partial"
 
     def read(self) -> Document | None:
-        """The finished stage's stage.json, or None where there is none."""
+        """The finished stage's stage.json, or None where there is none.
+
+        Raises:
+            InputError: it is damaged, or another version of Roadslim wrote it in a form of its own.
+        """
+        path = self.path / "stage.json"
+        remedy = f"Make the stage again with --fresh {self.stage}, or give the run another `name:`"
         try:
-            return dict(json.loads((self.path / "stage.json").read_text(encoding="utf-8")))
+            document = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except ValueError as error:
+            raise InputError(f"expected JSON in {path}, found {error}. {remedy}") from error
+        version = document.get("schema_version") if isinstance(document, dict) else None
+        if version != SCHEMA_VERSION:
+            writer = document.get("roadslim_version", "unknown") if isinstance(document, dict) else "unknown"
             raise InputError(
-                f"expected JSON in {self.path / 'stage.json'}, found {error}. Run it again: --fresh {self.stage}"
-            ) from error
+                f"{path}: expected schema_version {SCHEMA_VERSION}, found {version}, written by Roadslim {writer}. "
+                f"Go on with that version; or {remedy[0].lower()}{remedy[1:]}. Nothing was changed"
+            )
+        missing = [name for name in _NEEDED if name not in document]
+        if missing:
+            raise InputError(f"{path}: expected '{missing[0]}', found {', '.join(document)}. {remedy}")
+        return dict(document)
 
     def results(self) -> Document:
         """What the finished stage found out.
@@ -80,9 +103,7 @@ class StageFolder:
     def has_key(self, key: StageKey) -> bool:
         """Whether there is a finished stage, and it came from these inputs and settings."""
         document = self.read()
-        if document is None:
-            return False
-        return {name: document.get(name) for name in key.document()} == json.loads(json.dumps(key.document()))
+        return document is not None and not key.changes(document)
 
     def is_finished(self, key: StageKey) -> bool:
         """Whether the finished stage has this key, its files are as it left them, and no attempt to replace it began.
@@ -93,8 +114,9 @@ class StageFolder:
         document = self.read()
         if document is None or self._is_begun(key):
             return False
-        if not self.has_key(key):
-            log.info("%s: its inputs or settings changed, so it runs again", self.stage)
+        changes = key.changes(document)
+        if changes:
+            log.info("%s: changed since it was finished: %s; so it runs again", self.stage, ", ".join(changes))
             return False
         changed = [name for name, digest in document["outputs"].items() if _digest(self.path / name) != digest]
         if changed:
@@ -104,6 +126,7 @@ class StageFolder:
     def begin(self, key: StageKey) -> Path:
         """The partial folder: empty, but for the checkpoint where a killed run with the same key left one."""
         if not self._is_begun(key):
+            self._tell_what_is_lost(key)
             self.discard_attempt()
             self.partial.mkdir(parents=True)
             write_text(self.partial / "key.json", _key_text(key))
@@ -116,6 +139,16 @@ class StageFolder:
         marker = self.partial / "key.json"
         return marker.exists() and marker.read_text(encoding="utf-8") == _key_text(key)
 
+    def _tell_what_is_lost(self, key: StageKey) -> None:
+        """Log why a checkpoint is not gone on from."""
+        if not (self.partial / "checkpoint.pt").exists():
+            return
+        try:
+            changes = key.changes(json.loads((self.partial / "key.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            changes = ["key.json is damaged"]
+        log.warning("%s: changed since it was stopped: %s; so it starts afresh", self.stage, ", ".join(changes))
+
     def finish(self, key: StageKey, results: Document, version: str, seconds: float) -> None:
         """Write stage.json and put the partial folder in the stage's place.
 
@@ -126,7 +159,12 @@ class StageFolder:
             for path in sorted(self.partial.rglob("*"))
             if path.is_file() and path.name not in _TEMPORARY
         }
-        document = {"schema_version": 1, "roadslim_version": version, "stage": self.stage, **key.document()}
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "roadslim_version": version,
+            "stage": self.stage,
+            **key.document(),
+        }
         document |= {"outputs": outputs, "results": results, "seconds": round(seconds, 2)}
         document["finished_utc"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         write_text(self.partial / "stage.json", json.dumps(document, indent=1) + "\n")
@@ -151,6 +189,13 @@ class StageFolder:
         shutil.rmtree(self.partial, ignore_errors=True)
 
 
+def _differences(name: str, before: Any, now: Any) -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*now, *(key for key in before if key not in now)]
+        return [inner for key in keys for inner in _differences(f"{name}.{key}", before.get(key), now.get(key))]
+    return [] if before == now else [name]
+
+
 def _key_text(key: StageKey) -> str:
     return json.dumps(key.document(), indent=1, sort_keys=True)
 
@@ -167,11 +212,16 @@ def exclusive(run: Path) -> Iterator[None]:
         RoadslimError: another process works in the folder.
     """
     run.mkdir(parents=True, exist_ok=True)
-    with open(run / ".lock", "w", encoding="utf-8") as handle:
+    with open(run / ".lock", "a+", encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            handle.seek(0)
             raise RoadslimError(
-                f"expected {run} to be free, found another process at work in it. Wait for it or choose another name"
+                f"expected {run} to be free, found another process at work in it ({handle.read().strip()}). "
+                "Wait for it or choose another name"
             ) from error
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        handle.flush()
         yield

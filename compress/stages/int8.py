@@ -70,7 +70,7 @@ def run_quantize(run: Run, folder: Path) -> dict[str, Any]:
     return {
         "map50": accuracy.map50,
         "map50_95": accuracy.map50_95,
-        "map50_float": run.folder("distill").results()["map50"],
+        "map50_float": run.map50("distill"),
         "input": {"tensor": quantized.input_tensor, "fix_point": quantized.input_fix_point},
         "heads": heads,
     }

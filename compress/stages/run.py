@@ -10,12 +10,18 @@ from typing import Any
 from board_app.core.atomic_file import sha256_of
 from board_app.core.errors import InputError
 from compress.config import CompressConfig
-from compress.darknet.model_files import load_model
+from compress.darknet.cfg import read_cfg
+from compress.darknet.cost import gmacs, parameter_count
+from compress.darknet.model_files import load_model, model_paths
 from compress.darknet.network import DarknetNetwork
 from compress.data.dataset import Dataset, open_dataset
 from compress.stages.folder import StageFolder
 from compress.starting_point import check_starting_point
+from compress.training.evaluation import evaluate
 from compress.training.loader import TrainingImages
+
+Network = str | tuple[Path, ...]  # a stage's name, or as in `given`: a stage folder, or a cfg and weights
+BEFORE = {"sparsify": "train", "prune": "sparsify", "distill": "prune", "quantize": "distill", "bundle": "quantize"}
 
 
 @dataclass(frozen=True)
@@ -60,30 +66,81 @@ class Run:
         """The validation split at network size."""
         return TrainingImages(self.validation_data.samples, self.config.network.input_hw, None, self.config.seed)
 
-    def load_network(self, stage: str) -> DarknetNetwork:
-        """A finished stage's network, in eval mode.
+    def stages_to(self, stage: str) -> set[str]:
+        """The stage and all that it needs, but for what the given networks stand for."""
+        needed: set[str] = set()
+        asked = [stage]
+        while asked:
+            name = asked.pop()
+            if name in needed or getattr(self.config.given, name, None):
+                continue
+            needed.add(name)
+            asked += [BEFORE[name]] if name in BEFORE else []
+            teacher = self.config.distill.teacher
+            asked += [teacher] if name == "distill" and isinstance(teacher, str) else []
+        return needed
+
+    def named_files(self, network: Network) -> tuple[Path, Path] | None:
+        """The cfg and weights that the config names for a network, None where it is a stage's result.
 
         Raises:
-            InputError: the stage has not run, or it ran for another input size or other classes.
+            InputError: a folder is named that holds no network.
         """
-        folder = self.folder(stage)
+        named = getattr(self.config.given, network) if isinstance(network, str) else network
+        if named is None:
+            return None
+        return model_paths(named[0]) if len(named) == 1 else (named[0], named[1])
+
+    def network_files(self, network: Network) -> tuple[Path, Path]:
+        """A network's cfg and weights.
+
+        Raises:
+            InputError: the stage has not run, or a folder is named that holds no network.
+        """
+        named = self.named_files(network)
+        if named:
+            return named
+        folder = self.folder(str(network))
         folder.results()  # says which stage to run first
-        network = load_model(folder.path / "model.cfg", folder.path / "model.weights")
+        return model_paths(folder.path)
+
+    def load_network(self, network: Network) -> DarknetNetwork:
+        """A network in eval mode.
+
+        Raises:
+            InputError: the stage has not run, or the network is for another input size or other classes.
+        """
+        files = self.network_files(network)
+        loaded = load_model(*files)
         wanted = self.config.network.input_hw, len(self.class_names)
-        found = network.cfg.input_hw, network.cfg.classes
+        found = loaded.cfg.input_hw, loaded.cfg.classes
         if found != wanted:
             expected, made = (f"{hw[0]}x{hw[1]} pixels and {classes} classes" for hw, classes in (wanted, found))
+            remedy = "Run the stages before this one again: `roadslim compress CONFIG`"
+            if self.named_files(network):
+                remedy = "Correct 'input_hw' in [network] or the data, or name another network"
             raise InputError(
-                f"{folder.path}: expected a network for {expected}, as config and data say, found one for {made}. "
-                "Run the stages before this one again: `roadslim compress CONFIG`"
+                f"{files[0].parent}: expected a network for {expected}, as config and data say, found one for {made}. "
+                f"{remedy}"
             )
-        return network
+        return loaded
 
-    def network_hashes(self, stage: str) -> dict[str, Any]:
-        """What identifies a finished stage's network."""
-        folder = self.folder(stage)
-        folder.results()
-        return {name: sha256_of(folder.path / name) for name in ("model.cfg", "model.weights")}
+    def network_hashes(self, network: Network) -> dict[str, Any]:
+        """What identifies a network."""
+        cfg, weights = self.network_files(network)
+        return {"model.cfg": sha256_of(cfg), "model.weights": sha256_of(weights)}
+
+    def size(self, network: Network) -> dict[str, Any]:
+        """`params` and `gmacs` of a network."""
+        cfg = read_cfg(self.network_files(network)[0])
+        return {"params": parameter_count(cfg), "gmacs": gmacs(cfg)}
+
+    def map50(self, network: Network) -> float:
+        """mAP50 of a network on the validation split: as its stage found it, or measured where the config names it."""
+        if not self.named_files(network):
+            return float(self.folder(str(network)).results()["map50"])
+        loaded = self.load_network(network)
+        return evaluate(loaded, loaded.heads, self.held_out(), self.class_names).map50
 
 
 def hash_of(path: Path | None) -> str | None:

@@ -75,7 +75,7 @@ def run_sparsify(run: Run, folder: Path) -> dict[str, Any]:
     network = run.load_network("train")
     sparsity = Sparsity(network, prune_options(run.config.prune), run.config.sparsify)
     results, metrics = _train(run, network, run.images(augmented=True), run.config.sparsify, folder, sparsity)
-    figures.draw_sparse_map(metrics, run.folder("train").results()["map50"], folder / "figure1_sparse_map.svg")
+    figures.draw_sparse_map(metrics, run.map50("train"), folder / "figure1_sparse_map.svg")
     figures.draw_gammas(metrics, folder / "figure2_gammas.svg")
     return results | {"zero_share": metrics[-1]["zero_share"]}
 
@@ -92,8 +92,7 @@ def run_distill(run: Run, folder: Path) -> dict[str, Any]:
     config = run.config.distill
     network = run.load_network("prune")
     results, metrics = _train(run, network, run.images(augmented=True), config, folder, teaching(run, network))
-    teacher_map50 = run.folder(config.teacher).results()["map50"]
-    pruned_map50 = run.folder("prune").results()["map50"]
+    teacher_map50, pruned_map50 = run.map50(config.teacher), run.map50("prune")
     figures.draw_finetune_map(metrics, teacher_map50, pruned_map50, folder / "figure4_finetune_map.svg")
     return results
 

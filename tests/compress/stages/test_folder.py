@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -120,7 +122,50 @@ def test_stage_json_has_inputs_settings_results_and_hashes(tmp_path: Path) -> No
 
 def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
     """The second gets an error while the first holds the folder, and the folder after it."""
-    with exclusive(tmp_path), pytest.raises(RoadslimError, match="another process"), exclusive(tmp_path):
+    holder = f"another process at work in it .process {os.getpid()} on {socket.gethostname()}.. Wait"
+    with exclusive(tmp_path), pytest.raises(RoadslimError, match=holder), exclusive(tmp_path):
         pass
     with exclusive(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            '{"schema_version": 2, "roadslim_version": "9.9"}',
+            "expected schema_version 1, found 2, .* Roadslim 9.9. Go on",
+        ),
+        ('{"schema_version": 1, "inputs": {}}', "expected 'settings', found schema_version, inputs. Make the stage"),
+        ("[]", "expected schema_version 1, found None"),
+        ("{", "expected JSON in"),
+    ],
+)
+def test_a_stage_of_another_version_is_told_and_left_alone(tmp_path: Path, text: str, words: str) -> None:
+    """The version that can go on with it, and the way to make it again; the new stage then takes its place."""
+    folder = StageFolder(tmp_path, "train")
+    folder.path.mkdir()
+    (folder.path / "stage.json").write_text(text)
+    with pytest.raises(InputError, match=words + ".*--fresh train"):
+        folder.is_finished(KEY)
+    assert (folder.path / "stage.json").read_text() == text
+    finish(folder, KEY, "one")
+    assert folder.is_finished(KEY)
+
+
+def test_what_changed_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By dotted name, of a finished stage and of one that was killed."""
+    folder, other = StageFolder(tmp_path, "train"), StageKey(KEY.inputs, {"epochs": 4, "version": 2})
+    assert other.changes(KEY.document()) == ["settings.epochs", "settings.version"]
+    assert not KEY.changes(KEY.document())
+    finish(folder, KEY, "one")
+    (folder.begin(KEY) / "checkpoint.pt").write_text("state")
+    caplog.set_level("INFO")
+    folder.discard_attempt()
+    folder.is_finished(other)
+    assert caplog.messages == [
+        "train: changed since it was finished: settings.epochs, settings.version; so it runs again"
+    ]
+    (folder.begin(KEY) / "checkpoint.pt").write_text("state")
+    folder.begin(other)
+    assert "train: changed since it was stopped: settings.epochs, settings.version" in caplog.messages[-1]
