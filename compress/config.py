@@ -5,6 +5,7 @@ The models below are the documentation: every key, its unit and its default.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -46,6 +47,17 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _one_or_two_paths(value: Any) -> Any:
+    return [value] if isinstance(value, str | Path) else value
+
+
+NetworkFiles = Annotated[
+    tuple[Path, ...],
+    BeforeValidator(_one_or_two_paths),
+    Field(min_length=1, max_length=2, description="Write a stage folder, or [CFG, WEIGHTS]"),
+]
+
+
 class NetworkConfig(_Section):
     """Which network; `cfg` names a Darknet file and then `topology` and `width` do not count."""
 
@@ -76,6 +88,11 @@ class AugmentConfig(_Section):
     brightness: Share = 0.3
     contrast: Share = 0.3
     saturation: Share = 0.3
+    mosaic: Share = 0.0  # of the pictures are made of parts of four
+    flip_swaps: tuple[tuple[str, str], ...] = Field(
+        default=(), description="Write pairs of classes that become each other in a mirror: [[LEFT, RIGHT]]"
+    )
+    flip_never: tuple[str, ...] = ()  # classes whose pictures are not mirrored
 
 
 class TrainingConfig(_Section):
@@ -91,12 +108,16 @@ class TrainingConfig(_Section):
 
 
 class SparsifyConfig(TrainingConfig):
-    """Training that also drives to zero what the next stage will cut (see compress/training/sparsity.py)."""
+    """Training that also drives to zero what the next stage will cut (docs/compress/sparsity.md)."""
 
-    strength: float = Field(
-        default=1.3, gt=0
-    )  # how far a gamma is pulled in all; 1 is where training from scratch starts
-    spread_share: Share = 0.25  # of the steps: the L1 penalty falls on all channels; after it on those to be cut
+    method: Literal["scheduled", "proximal", "constant"] = "scheduled"
+    strength: float = Field(default=0.2, ge=0)  # scheduled: so much of its group's mean size every channel is pulled
+    warm_share: Share = 0.05  # scheduled: of the growing time, before the first channels are chosen
+    fade_share: Share = 0.04  # scheduled: of the steps, in which a chosen channel fades to zero
+    recover_share: Share = 0.2  # scheduled, proximal: of the steps, the last, with all zeros in place
+    target_share: Share | None = None  # proximal: of the gammas at zero; null: as many as the prune stage would cut
+    l1: float = Field(default=0.001, ge=0)  # constant: added to every gamma's gradient, once an optimiser step
+    l1_after_half: Literal["same", "hundredth", "spare_top"] = "same"  # constant: of the steps
 
 
 class PruneConfig(_Section):
@@ -112,10 +133,13 @@ class PruneConfig(_Section):
 
 
 class DistillConfig(TrainingConfig):
-    """Fine-tuning of the pruned network; the teacher is an unpruned stage of the same run."""
+    """Fine-tuning of the pruned network on the labels and on a teacher's answers (docs/compress/distillation.md)."""
 
-    teacher: Literal["train", "sparsify"] = "train"
-    teacher_weight: float = Field(default=1.0, ge=0)  # of the distillation terms beside the loss on the labels
+    teacher: Literal["train", "sparsify"] | NetworkFiles = "train"  # a stage of this run, or any network of such heads
+    teacher_objectness: float = Field(default=1.0, ge=0)  # weights of the terms beside the loss on the labels;
+    teacher_classes: float = Field(default=1.0, ge=0)  # without a teacher: all of them 0
+    teacher_boxes: float = Field(default=1.0, ge=0)
+    teacher_features: float = Field(default=1.0, ge=0)  # where in the picture the layers before the heads look
 
 
 class QuantizeConfig(_Section):
@@ -129,6 +153,18 @@ class QuantizeConfig(_Section):
     )
     calibration_target: Literal["tensor", "outputs"] = "tensor"  # each tensor's own error, or the heads' (minutes)
     fine_tune: TrainingConfig | None = None
+
+
+class GivenConfig(_Section):
+    """Networks that are there already, each a stage folder or [CFG, WEIGHTS], and stand for a stage's result.
+
+    That stage, and what nothing else needs before it, is not run.
+    """
+
+    train: NetworkFiles | None = None  # the network to make sparse, and the usual teacher
+    sparsify: NetworkFiles | None = None  # the network to prune
+    prune: NetworkFiles | None = None  # the network to fine-tune
+    distill: NetworkFiles | None = None  # the network to quantise
 
 
 class BundleConfig(_Section):
@@ -182,11 +218,16 @@ class CompressConfig(_Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Write letters, digits, '.', '_' and '-' only"
     )
     data: Path
-    ignore_classes: tuple[str, ...] = ()
+    map_classes: dict[str, str] = Field(
+        default={}, description="Write lines `OLD: NEW`; several classes may become one"
+    )
+    ignore_classes: tuple[str, ...] = ()  # left out; their pictures stay
+    countries: tuple[str, ...] = ()  # of RDD2020 and RDD2022, by the pictures' names: Japan_000001.jpg; all if empty
     runs: Path = Path("runs")
     seed: int = Field(default=1, ge=0)
     threads: int = Field(default=0, ge=0)  # of torch; 0: one a core
-    workers: int = Field(default=0, ge=0)  # processes that load pictures; 0: the training's own
+    workers: PositiveInt = 1  # threads that load pictures while the network computes
+    cache_mb: int = Field(default=1024, ge=0)  # MB of decoded pictures kept, of training and of validation each
     network: NetworkConfig = NetworkConfig()
     augment: AugmentConfig = AugmentConfig()
     train: TrainingConfig = TrainingConfig()
@@ -194,6 +235,7 @@ class CompressConfig(_Section):
     prune: PruneConfig = PruneConfig()
     distill: DistillConfig = DistillConfig()
     quantize: QuantizeConfig = QuantizeConfig()
+    given: GivenConfig = GivenConfig()
     bundle: BundleConfig = BundleConfig()
     search: SearchConfig = SearchConfig()
 
@@ -203,14 +245,23 @@ class CompressConfig(_Section):
         return self.runs / self.name
 
 
-def load_config(path: Path) -> CompressConfig:
+def load_config(path: Path, flags: Mapping[str, Any] | None = None) -> CompressConfig:
     """Read and check a configuration file.
 
+    Args:
+        path: the file.
+        flags: by dotted key (`given.train`) what holds instead of what the file says.
     Raises:
         UsageError: no such file, no YAML, an unknown key (with the nearest known one), or a value out of range;
             everything that is wrong is named at once.
     """
-    return checked(CompressConfig, read_yaml(path, "a configuration file"), str(path))
+    document = read_yaml(path, "a configuration file")
+    for dotted, value in (flags or {}).items():
+        section, _, key = dotted.rpartition(".")
+        if section and not isinstance(document.setdefault(section, {}), dict):
+            break  # which is told below
+        (document[section] if section else document)[key] = value
+    return checked(CompressConfig, document, str(path))
 
 
 def checked(model: type[Model], document: dict[str, Any], name: str) -> Model:
