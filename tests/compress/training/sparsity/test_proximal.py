@@ -1,0 +1,71 @@
+"""The proximal step and its controller."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from compress.config import SparsifyConfig
+from compress.pruning import PruneOptions
+from compress.training.sparsity.proximal import Proximal
+from compress.training.sparsity.tied_channels import tied_channels
+
+OPTIONS = PruneOptions(channels=0.6, blocks=0, min_channels=2)
+
+
+def spread(network, scale: float) -> None:
+    """Gammas as a trained network has them, betas too."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for group in tied_channels(network):
+            for values in (*group.gammas, *group.betas):
+                values.copy_(scale * (0.2 + torch.rand(values.shape, generator=generator)))
+
+
+def zero_share(network) -> float:
+    return float(torch.cat([gamma for group in tied_channels(network) for gamma in group.gammas]).eq(0).float().mean())
+
+
+@pytest.mark.parametrize("target", [0.0, 0.3, 0.7])
+@pytest.mark.parametrize("steps", [20, 300])
+@pytest.mark.parametrize("scale", [0.05, 5.0])
+@pytest.mark.parametrize("push", [0.0, 0.02])
+def test_the_zeros_come_to_the_target_share(network, target: float, steps: int, scale: float, push: float) -> None:
+    """Within two points, whatever the scales, the number of steps and how the optimiser pushes against it."""
+    spread(network, scale)
+    method = Proximal(tied_channels(network), OPTIONS, SparsifyConfig(), target)
+    method.begin(steps)
+    generator = torch.Generator().manual_seed(2)
+    for step in range(steps):
+        with torch.no_grad():
+            for group in tied_channels(network):
+                for values in (*group.gammas, *group.betas):
+                    values += push * scale * torch.randn(values.shape, generator=generator)
+        method.after_step(step)
+        assert zero_share(network) <= method.aim + 1e-6 or step / steps > 0.8
+    assert zero_share(network) == pytest.approx(target, abs=0.02)
+    assert method.aim == target
+
+
+def test_gamma_and_beta_of_tied_channels_are_zero_together(network) -> None:
+    """A channel is zero in all its convolutions, gammas and betas, or in none; every layer keeps its smallest width."""
+    spread(network, 1.0)
+    method = Proximal(tied_channels(network), OPTIONS, SparsifyConfig(), 0.9)
+    method.begin(50)
+    for step in range(50):
+        method.after_step(step)
+    for group in tied_channels(network):
+        alive = torch.stack([values != 0 for values in (*group.gammas, *group.betas)])
+        assert torch.equal(alive.all(0), alive.any(0))
+        assert int(alive.all(0).sum()) >= 2
+
+
+def test_the_soft_threshold_is_that_of_the_group_lasso(network) -> None:
+    """The vector keeps its direction and loses `pull` times the root of its members' number of its length."""
+    spread(network, 1.0)
+    group = max(tied_channels(network), key=lambda tied: len(tied.members))
+    before = torch.stack([*group.gammas, *group.betas]).detach().clone()
+    group.shorten(0.3)
+    after = torch.stack([*group.gammas, *group.betas]).detach()
+    lost = before.norm(dim=0) - 0.3 * len(group.members) ** 0.5
+    torch.testing.assert_close(after, before * (lost / before.norm(dim=0)).clamp(min=0))
