@@ -1,27 +1,41 @@
 """Training and evaluation images as tensors: letterboxed, cached while they fit, varied by torchvision transforms.
 
-Every draw of chance follows from (seed, epoch, image), so a resumed training sees the very same pictures.
+Every draw of chance follows from (seed, epoch, image), so a resumed training sees the very same pictures, whatever the
+number of threads that load them.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from board_app.core.errors import InputError
 from board_app.core.letterbox import LetterboxTransform, letterbox
 from compress.config import AugmentConfig
+from compress.data.augmentation import (
+    FlipCare,
+    KeepVisible,
+    Picture,
+    RandomColour,
+    RandomWarp,
+    boxes_of,
+    image_of,
+    pixels_of,
+    warped,
+)
 from compress.data.dataset import Sample
 from compress.data.image_size import NoImageError, decode_image
+from compress.data.mosaic import mosaic
+from compress.data.picture_cache import PictureCache
 from compress.training.batch import Batch
 
-CACHE_LIMIT_BYTES = 1 << 30
-_SMALLEST_BOX_PX = 3.0  # what a crop leaves of a box below this is no damage any more
+_BATCHES_AHEAD = 2  # one is ready while the next is in work
 
 
 def read_image(sample: Sample) -> np.ndarray:
@@ -39,16 +53,33 @@ def read_image(sample: Sample) -> np.ndarray:
         ) from error
 
 
-class TrainingImages(torch.utils.data.Dataset):
-    """Samples as (image uint8 (3, H, W) RGB, truths float32 (N, 5): class, centre x, y, width, height in pixels)."""
+class TrainingImages:
+    """Samples at network size, as they are or varied.
+
+    Args:
+        samples: images and their boxes.
+        input_hw: the network's input; a batch may ask for another size.
+        augment: how the pictures vary; None leaves them as they are.
+        seed: what every draw of chance starts from.
+        class_names: of the class ids; only classes with care in a mirror need them.
+        cache_mb: MB of decoded pictures kept at `input_hw`.
+    Raises:
+        UsageError: `augment` names classes that are not among `class_names`.
+    """
 
     def __init__(
-        self, samples: Sequence[Sample], input_hw: tuple[int, int], augment: AugmentConfig | None, seed: int
+        self,
+        samples: Sequence[Sample],
+        input_hw: tuple[int, int],
+        augment: AugmentConfig | None,
+        seed: int,
+        class_names: Sequence[str] = (),
+        cache_mb: int = 1024,
     ) -> None:
-        self.samples, self.input_hw, self.seed, self.epoch = list(samples), input_hw, seed, 0
-        self._transform = _transforms(augment) if augment else None
-        fits = len(self.samples) * input_hw[0] * input_hw[1] * 3 <= CACHE_LIMIT_BYTES
-        self._cache: dict[int, tuple[np.ndarray, LetterboxTransform]] | None = {} if fits else None
+        self.samples, self.input_hw, self.seed = list(samples), input_hw, seed
+        self._augment = augment if augment and _varies(augment) else None
+        self._care = FlipCare(augment, class_names) if augment else None
+        self._cache = PictureCache[tuple[np.ndarray, LetterboxTransform]](cache_mb << 20, 3 * input_hw[0] * input_hw[1])
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -56,56 +87,57 @@ class TrainingImages(torch.utils.data.Dataset):
     @property
     def varied(self) -> bool:
         """Whether the pictures differ from epoch to epoch."""
-        return self._transform is not None
+        return self._augment is not None
 
     def letterboxed(self, index: int) -> tuple[np.ndarray, LetterboxTransform]:
-        """The picture at network size, uint8 RGB (H, W, 3), and the way back to the source."""
-        if self._cache is not None and index in self._cache:
-            return self._cache[index]
-        image, transform = letterbox(read_image(self.samples[index]), self.input_hw)
-        entry = np.ascontiguousarray(image[:, :, ::-1]), transform
-        if self._cache is not None:
-            self._cache[index] = entry
-        return entry
+        """The picture at network size, uint8 RGB (H, W, 3), and the way back to the source; not to be changed."""
+        return self._cache.get(index, self._decoded)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        sample = self.samples[index]
-        pixels, way_back = self.letterboxed(index)
-        image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
-        corners = torch.from_numpy(way_back.to_network(sample.boxes_xyxy)).float()
-        boxes = tv_tensors.BoundingBoxes(corners, format="XYXY", canvas_size=self.input_hw)
-        labels = torch.from_numpy(sample.class_id).long()
-        if self._transform:
-            torch.manual_seed(hash((self.seed, self.epoch, index)) & 0x7FFFFFFF)
-            image, boxes, labels = self._transform(image, boxes, labels)
-        sides = boxes[:, 2:] - boxes[:, :2]
-        truths = torch.cat([labels[:, None].float(), boxes[:, :2] + sides / 2, sides], 1)
-        return image.as_subclass(Tensor), truths.as_subclass(Tensor)
+    def item(self, index: int, epoch: int = 0, size_hw: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+        """One picture as an epoch shows it.
+
+        Args:
+            index: of the sample.
+            epoch: 0-based; another one varies the picture in another way.
+            size_hw: of the picture; None is the network's. Another size is made from the picture at network size.
+        Returns:
+            The image, uint8 RGB (3, H, W), and its truths, float32 (N, 5): class, box centre x, y, width and height
+            in pixels.
+        """
+        image, boxes, labels = self._picture(index, epoch, size_hw or self.input_hw)
+        corners = boxes.as_subclass(Tensor)
+        sides = corners[:, 2:] - corners[:, :2]
+        return image.as_subclass(Tensor), torch.cat([labels[:, None].float(), corners[:, :2] + sides / 2, sides], 1)
+
+    def _picture(self, index: int, epoch: int, size_hw: tuple[int, int]) -> Picture:
+        picture = self._plain(index)
+        if self._augment is None or self._care is None:
+            gain_y, gain_x = size_hw[0] / self.input_hw[0], size_hw[1] / self.input_hw[1]
+            return *warped(*picture[:2], (gain_x, gain_y), (0.0, 0.0), size_hw), picture[2]
+        chance = np.random.default_rng((self.seed, epoch, index))
+        if chance.random() < self._augment.mosaic:
+            others = [self._plain(int(other)) for other in chance.integers(len(self), size=3)]
+            picture = mosaic([picture, *others], self._augment.flip, self._care, size_hw, chance)
+            steps: list[v2.Transform] = [RandomColour(self._augment)]
+        else:
+            steps = [RandomWarp(self._augment, self._care, size_hw), RandomColour(self._augment), KeepVisible()]
+        for step in steps:
+            picture = step(*picture, chance)[:3]
+        return picture
+
+    def _plain(self, index: int) -> Picture:
+        sample, (pixels, way_back) = self.samples[index], self.letterboxed(index)
+        boxes = boxes_of(way_back.to_network(sample.boxes_xyxy), self.input_hw)
+        return image_of(pixels), boxes, torch.from_numpy(sample.class_id).long()
+
+    def _decoded(self, index: int) -> tuple[np.ndarray, LetterboxTransform]:
+        image, way_back = letterbox(read_image(self.samples[index]), self.input_hw)
+        return np.ascontiguousarray(image[:, :, ::-1]), way_back
 
 
-def _transforms(augment: AugmentConfig) -> v2.Transform:
-    colour = v2.ColorJitter(augment.brightness, augment.contrast, augment.saturation)
-    steps: list[v2.Transform] = [v2.RandomHorizontalFlip(augment.flip), colour]
-    if augment.translate or augment.scale:
-        scales = (1 - augment.scale, 1 + augment.scale)
-        move = (augment.translate, augment.translate)
-        steps.append(
-            v2.RandomAffine(0, translate=move, scale=scales, interpolation=v2.InterpolationMode.BILINEAR, fill=128)
-        )
-    steps += [
-        v2.ClampBoundingBoxes(),
-        v2.SanitizeBoundingBoxes(min_size=_SMALLEST_BOX_PX, labels_getter=lambda inputs: inputs[2]),
-    ]
-    return v2.Compose(steps)
-
-
-def collate(items: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """A batch: images uint8 (N, 3, H, W) and truths (M, 6), each with the index of its image in front."""
-    images = torch.stack([image for image, _ in items])
-    truths = [
-        torch.cat([torch.full((len(truth), 1), float(index)), truth], 1) for index, (_, truth) in enumerate(items)
-    ]
-    return images, torch.cat(truths)
+def _varies(augment: AugmentConfig) -> bool:
+    kinds = ("flip", "translate", "scale", "brightness", "contrast", "saturation", "mosaic")
+    return any(getattr(augment, kind) for kind in kinds)
 
 
 def epoch_order(images: TrainingImages, epoch: int, batch_size: int) -> list[list[int]]:
@@ -115,12 +147,60 @@ def epoch_order(images: TrainingImages, epoch: int, batch_size: int) -> list[lis
     return [order[first : first + batch_size] for first in range(0, full, batch_size)]
 
 
-def load_batches(images: TrainingImages, epoch: int, indices: Sequence[list[int]], workers: int) -> Iterator[Batch]:
-    """Batches of the named pictures, in that order, images in uint8."""
-    images.epoch = epoch
-    loader = torch.utils.data.DataLoader(images, batch_sampler=indices, collate_fn=collate, num_workers=workers)
-    for chosen, (pictures, truths) in zip(indices, loader, strict=True):
-        yield Batch(pictures, truths, torch.tensor(chosen), plain=not images.varied)
+def load_batches(
+    images: TrainingImages,
+    epoch: int,
+    indices: Sequence[list[int]],
+    workers: int = 1,
+    sizes_hw: Sequence[tuple[int, int]] | None = None,
+) -> Iterator[Batch]:
+    """Batches of the named pictures, in that order; the next ones are made while one is in use.
+
+    Args:
+        images: where the pictures are from.
+        epoch: 0-based; how they vary follows from it.
+        indices: of the pictures of each batch.
+        workers: threads that decode and vary pictures, at least 1. OpenCV works outside the interpreter's lock, and
+            threads share the cache and leave no process behind.
+        sizes_hw: height and width of each batch's pictures; None gives all the network's size.
+    Yields:
+        Images in uint8, channels last in memory, as `Batch` says.
+    """
+    sizes = [images.input_hw] * len(indices) if sizes_hw is None else sizes_hw
+    waiting: deque[_LoadingBatch] = deque()
+    pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="pictures")
+    try:
+        for chosen, size_hw in zip(indices, sizes, strict=True):
+            waiting.append(_LoadingBatch(pool, images, epoch, chosen, size_hw))
+            if len(waiting) > _BATCHES_AHEAD:
+                yield waiting.popleft().whole()
+        while waiting:
+            yield waiting.popleft().whole()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _LoadingBatch:
+    """A batch whose pictures are in work."""
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, images: TrainingImages, epoch: int, chosen: list[int], size_hw: tuple[int, int]
+    ) -> None:
+        self._chosen, self._plain = chosen, not images.varied and size_hw == images.input_hw
+        self._pixels = np.empty((len(chosen), *size_hw, 3), np.uint8)
+
+        def load(position: int, index: int) -> Tensor:
+            image, truths = images.item(index, epoch, size_hw)
+            self._pixels[position] = pixels_of(image)
+            return torch.cat([torch.full((len(truths), 1), float(position)), truths], 1)
+
+        self._truths: list[Future[Tensor]] = [pool.submit(load, *entry) for entry in enumerate(chosen)]
+
+    def whole(self) -> Batch:
+        """The batch, as soon as its last picture is there."""
+        truths = torch.cat([future.result() for future in self._truths])
+        images = torch.from_numpy(self._pixels).permute(0, 3, 1, 2)
+        return Batch(images, truths, torch.tensor(self._chosen), self._plain)
 
 
 def to_input(images: Tensor) -> Tensor:
