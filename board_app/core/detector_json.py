@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Callable, Dict, Mapping, Sequence, Tuple
 
 from board_app.core.errors import BundleError
@@ -21,12 +22,16 @@ class HeadSpec:
         stride: network pixels per grid cell.
         anchors: (width, height) in network pixels, in the order of the channels.
         fix_point: real value = integer x 2^-fix_point.
+        scale_xy: how far a box centre may leave its cell: 1 not at all, 1.05 by 2.5 % of it on each side (YOLOv4).
+        softmax: whether the class scores are one softmax (YOLOv2), or a sigmoid each.
     """
 
     output: str
     stride: int
     anchors: Tuple[Tuple[float, float], ...]
     fix_point: int
+    scale_xy: float = 1.0
+    softmax: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class DetectorSpec:
                 raise ValueError(f"expected an input size that is a multiple of stride {head.stride}, {self.input_hw}")
             if not head.anchors or any(side <= 0 for anchor in head.anchors for side in anchor):
                 raise ValueError(f"expected one or more anchors above 0, found {head.anchors} for {head.output!r}")
+            if head.scale_xy <= 0:
+                raise ValueError(f"expected scale_xy above 0, found {head.scale_xy} for {head.output!r}")
         if self.pixel_scale <= 0:
             raise ValueError(f"expected pixel_scale above 0, found {self.pixel_scale}")
         if not 0 < self.confidence_threshold < 1 or not 0 < self.iou_threshold < 1:
@@ -94,6 +101,12 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
         raise ValueError("a finite number")
     return float(value)
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
 
 
 def _text(value: Any) -> str:
@@ -138,7 +151,15 @@ def _items(value: Any) -> Sequence[Any]:
 
 Reader = Callable[[Any], Any]
 
-_HEAD: Dict[str, Reader] = {"output": _text, "stride": _integer, "anchors": _anchors, "fix_point": _integer}
+_HEAD: Dict[str, Reader] = {
+    "output": _text,
+    "stride": _integer,
+    "anchors": _anchors,
+    "fix_point": _integer,
+    "scale_xy": _number,
+    "softmax": _truth,
+}
+_HEAD_DEFAULTS = {"scale_xy": 1.0, "softmax": False}  # a YOLOv3 head's; bundles may leave them out
 _INPUT: Dict[str, Reader] = {"tensor": _text, "fix_point": _integer}
 _TOP: Dict[str, Reader] = {
     "schema_version": _integer,
@@ -161,10 +182,13 @@ _TOP: Dict[str, Reader] = {
 }
 
 
-def _read(fields: Any, readers: Mapping[str, Reader], where: str) -> Dict[str, Any]:
-    """The fields, each checked; missing and unknown ones are errors."""
+def _read(
+    fields: Any, readers: Mapping[str, Reader], where: str, defaults: Mapping[str, Any] = MappingProxyType({})
+) -> Dict[str, Any]:
+    """The fields, each checked; missing ones without a default and unknown ones are errors."""
     if not isinstance(fields, Mapping):
         raise BundleError(f"{where}: expected an object, found {type(fields).__name__}. Make the bundle again.")
+    fields = {**defaults, **fields}
     for key in fields:
         if key not in readers:
             near = difflib.get_close_matches(str(key), readers, 1)
@@ -200,7 +224,8 @@ def spec_of(fields: Any, where: str) -> DetectorSpec:
     del top["schema_version"]
     entry = _read(top.pop("input"), _INPUT, f"{where}, 'input'")
     heads = tuple(
-        HeadSpec(**_read(head, _HEAD, f"{where}, 'heads'[{index}]")) for index, head in enumerate(top.pop("heads"))
+        HeadSpec(**_read(head, _HEAD, f"{where}, 'heads'[{index}]", _HEAD_DEFAULTS))
+        for index, head in enumerate(top.pop("heads"))
     )
     try:
         return DetectorSpec(heads=heads, input_tensor=entry["tensor"], input_fix_point=entry["fix_point"], **top)
@@ -222,6 +247,8 @@ def spec_fields_of(spec: DetectorSpec) -> Dict[str, Any]:
                 "stride": head.stride,
                 "anchors": [list(anchor) for anchor in head.anchors],
                 "fix_point": head.fix_point,
+                "scale_xy": head.scale_xy,
+                "softmax": head.softmax,
             }
             for head in spec.heads
         ],

@@ -1,6 +1,7 @@
 """From the raw numbers of the network's heads to boxes.
 
-Source: Redmon & Farhadi, YOLOv3: An Incremental Improvement, arXiv:1804.02767, section 2.1.
+Sources: Redmon & Farhadi, YOLOv3: An Incremental Improvement, arXiv:1804.02767, section 2.1; a softmax over the
+classes: YOLO9000, arXiv:1612.08242; centres that may leave their cell: Bochkovskiy et al., YOLOv4, arXiv:2004.10934.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)) in float32, without overflow for any finite x."""
     small = np.exp(-np.abs(x))
     result: np.ndarray = np.where(x >= 0, 1, small) / (1 + small)
+    return result
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """exp(x) / sum of exp(x) over the last axis, in float32, without overflow for any finite x."""
+    powers = np.exp(x - x.max(-1, keepdims=True))
+    result: np.ndarray = powers / powers.sum(-1, keepdims=True)
     return result
 
 
@@ -54,8 +62,8 @@ def _decode_head(
     cells = head.reshape(*grid_hw, len(spec.anchors), 5 + classes)  # (H, W, A, 5+C)
     row, column, anchor = np.nonzero(cells[..., 4] > _logit_floor(confidence_threshold) / scale)
     raw = cells[row, column, anchor].astype(np.float32) * scale  # (n, 5+C)
-    score = sigmoid(raw[:, 4:])
-    confidence = score[:, :1] * score[:, 1:]  # (n, C)
+    class_score = (softmax if spec.softmax else sigmoid)(raw[:, 5:])
+    confidence = sigmoid(raw[:, 4:5]) * class_score  # (n, C)
     if multi_label:
         index, class_id = np.nonzero(confidence > confidence_threshold)
     else:
@@ -63,7 +71,8 @@ def _decode_head(
         index = np.flatnonzero(confidence[np.arange(len(raw)), class_id] > confidence_threshold)
         class_id = class_id[index]
     raw, row, column, anchor = raw[index], row[index], column[index], anchor[index]
-    centre = (sigmoid(raw[:, :2]) + np.stack([column, row], 1)) * spec.stride
+    offset = sigmoid(raw[:, :2]) * spec.scale_xy - (spec.scale_xy - 1) / 2
+    centre = (offset + np.stack([column, row], 1)) * spec.stride
     half = np.exp(np.minimum(raw[:, 2:4], _LARGEST_LOG_SIZE)) * np.array(spec.anchors, np.float32)[anchor] / 2
     boxes = np.concatenate([centre - half, centre + half], 1)
     return Detections(
@@ -83,7 +92,7 @@ def decode_heads(
 
     Args:
         heads: per head float32 (H, W, A*(5+C)), each anchor's channels being x, y, w, h, objectness, class scores,
-            all before the sigmoid; or int8 of the same shape, then meaning integer x 2^-fix_point of its spec.
+            all before sigmoid and softmax; or int8 of the same shape, then meaning integer x 2^-fix_point of its spec.
         head_specs: strides and anchors in the same order.
         input_hw: height and width of the network's input.
         classes: C.

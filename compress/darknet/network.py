@@ -9,29 +9,13 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from board_app.core.errors import InputError
+from compress.darknet.activations import activated, slope_below_zero
 from compress.darknet.cfg import INPUT, Cfg, Section, layer_shapes, layer_sources
-from compress.darknet.shapes import Shape, convolution_padding, maxpool_padding, yolo_anchors
+from compress.darknet.heads import heads_of
+from compress.darknet.shapes import Shape, activation_of, convolution_padding, maxpool_padding
 
 TORCH_BN_EPSILON = 1e-5
 DARKNET_BN_EPSILON = 1e-6
-
-
-@dataclass(frozen=True)
-class Head:
-    """One output of the network.
-
-    Attributes:
-        layer: index of the head convolution among the cfg's layers.
-        stride: input pixels per grid cell.
-        anchors: (width, height) in network pixels.
-        classes: class scores per anchor.
-    """
-
-    layer: int
-    stride: int
-    anchors: tuple[tuple[float, float], ...]
-    classes: int
 
 
 @dataclass
@@ -54,12 +38,13 @@ class DarknetNetwork(nn.Module):
         header: of the weights file it came from.
 
     Raises:
-        InputError: the cfg has no [yolo], or its layers do not fit together.
+        InputError: the cfg has no head, or its layers do not fit together.
     """
 
     def __init__(self, cfg: Cfg) -> None:
         super().__init__()
         self.cfg = cfg
+        self.heads = heads_of(cfg)
         self.header = WeightsHeader()
         self._sources = layer_sources(cfg)
         shapes = layer_shapes(cfg)
@@ -67,13 +52,6 @@ class DarknetNetwork(nn.Module):
         self.layers = nn.ModuleList()
         for section, sources, shape in zip(cfg.layers, self._sources, shapes):
             self.layers.append(_module(cfg, section, at_input if sources[0] == INPUT else shapes[sources[0]], shape))
-        self.heads = tuple(
-            Head(index - 1, cfg.input_hw[0] // shapes[index][1], yolo_anchors(section), section.integer("classes", 20))
-            for index, section in enumerate(cfg.layers)
-            if section.type == "yolo"
-        )
-        if not self.heads:
-            raise InputError(f"{cfg.name}: expected at least one [yolo], found none. Name the cfg of a detector.")
         self._last_use = self._last_uses()
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -90,7 +68,7 @@ class DarknetNetwork(nn.Module):
         return [outputs[head.layer] for head in self.heads]
 
     def forward_layers(self, x: Tensor) -> list[Tensor]:
-        """Every layer's output (N, C, H, W); a [yolo] passes its input on."""
+        """Every layer's output (N, C, H, W); a head section passes its input on."""
         outputs: list[Tensor] = []
         for module, sources in zip(self.layers, self._sources):
             outputs.append(module(*[x if source == INPUT else outputs[source] for source in sources]))
@@ -150,11 +128,12 @@ class ConvolutionLayer(nn.Module):
             section.integer("size", 1),
             section.integer("stride", 1),
             convolution_padding(section),
+            groups=section.integer("groups", 1),
             bias=not normalised,
         )
         self.bn = nn.BatchNorm2d(self.conv.out_channels, eps=bn_epsilon) if normalised else None
-        self.activation = section.options["activation"]
-        self.slope = {"leaky": slope, "relu": 0.0, "linear": 1.0}[self.activation]
+        self.activation = activation_of(section)
+        self.slope = slope_below_zero(self.activation, slope)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H', W')."""
@@ -163,17 +142,19 @@ class ConvolutionLayer(nn.Module):
 
     def activate(self, x: Tensor) -> Tensor:
         """The activation of every number, in place where it can be."""
-        if self.activation == "leaky":
-            return functional.leaky_relu(x, self.slope, inplace=True)
-        return functional.relu(x, inplace=True) if self.activation == "relu" else x
+        return activated(x, self.activation, self.slope)
 
 
 class ShortcutLayer(nn.Module):
-    """The sum of two layers."""
+    """The sum of two layers, activated."""
+
+    def __init__(self, activation: str, slope: float) -> None:
+        super().__init__()
+        self.activation, self.slope = activation, slope
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
         """Two (N, C, H, W) -> one."""
-        return x + other
+        return activated(x + other, self.activation, self.slope)
 
 
 class RouteLayer(nn.Module):
@@ -185,20 +166,44 @@ class RouteLayer(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """(N, Ci, H, W) each -> (N, sum of Ci / groups, H, W)."""
-        parts = [x if self.groups == 1 else x.chunk(self.groups, dim=1)[self.group] for x in inputs]
+        parts = [x if self.groups == 1 else self._part(x) for x in inputs]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def _part(self, x: Tensor) -> Tensor:
+        length = x.shape[1] // self.groups
+        return x[:, self.group * length : (self.group + 1) * length]
 
 
 class UpsampleLayer(nn.Module):
-    """Every pixel `stride` times in both directions."""
+    """Every pixel `stride` times in both directions, times `scale`."""
+
+    def __init__(self, stride: int, scale: float) -> None:
+        super().__init__()
+        self.stride, self.scale = stride, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, stride*H, stride*W)."""
+        x = functional.interpolate(x, scale_factor=self.stride, mode="nearest")
+        return x if self.scale == 1 else x * self.scale
+
+
+class ReorgLayer(nn.Module):
+    """Blocks of stride x stride pixels turned into channels, in Darknet's own order.
+
+    Darknet (src/blas.c, reorg_cpu) takes the input's sizes where it means the output's: the numbers (C, H, W) are
+    read as (C / s^2, s*H, s*W), rearranged, and called (C*s^2, H / s, W / s). Weights are trained with that order.
+    """
 
     def __init__(self, stride: int) -> None:
         super().__init__()
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, stride*H, stride*W)."""
-        return functional.interpolate(x, scale_factor=self.stride, mode="nearest")
+        """(N, C, H, W) -> (N, s*s*C, H / s, W / s)."""
+        n, c, h, w = x.shape
+        s = self.stride
+        blocks = x.reshape(n, c // (s * s), h, s, w, s).permute(0, 3, 5, 1, 2, 4)
+        return blocks.reshape(n, s * s * c, h // s, w // s)
 
 
 class MaxpoolLayer(nn.Module):
@@ -226,5 +231,9 @@ def _module(cfg: Cfg, section: Section, in_shape: Shape, out_shape: Shape) -> nn
     if section.type == "route":
         return RouteLayer(section.integer("groups", 1), section.integer("group_id", 0))
     if section.type == "upsample":
-        return UpsampleLayer(section.integer("stride", 2))
-    return ShortcutLayer() if section.type == "shortcut" else nn.Identity()
+        return UpsampleLayer(section.integer("stride", 2), section.number("scale", 1.0))
+    if section.type == "reorg":
+        return ReorgLayer(section.integer("stride", 1))
+    if section.type == "shortcut":
+        return ShortcutLayer(activation_of(section), cfg.leaky_slope)
+    return nn.Identity()

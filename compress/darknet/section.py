@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from board_app.core.errors import InputError
 
 DARKNET_LEAKY_SLOPE = 0.1
+HEAD_TYPES = ("yolo", "region")  # they decode the convolution before them
 INPUT = -1  # stands for the network's input where a layer's index is asked for
 
 
@@ -36,6 +37,13 @@ class Section:
             limit = "" if minimum is None else f" of at least {minimum}"
             raise self.error(f"whole numbers{limit} for '{key}'", self._found(key), "Give them, separated by commas")
         return numbers
+
+    def number(self, key: str, default: float) -> float:
+        """The option as one number."""
+        numbers = self.floats(key, (default,))
+        if len(numbers) != 1:
+            raise self.error(f"one number for '{key}'", self._found(key), "Give one")
+        return numbers[0]
 
     def floats(self, key: str, default: Iterable[float] | None = None) -> tuple[float, ...]:
         """The option as numbers separated by commas."""
@@ -98,15 +106,15 @@ class Cfg:
 
     @property
     def classes(self) -> int:
-        """Classes of the first [yolo] section.
+        """Classes of the first head section.
 
         Raises:
             InputError: there is none.
         """
         for section in self.layers:
-            if section.type == "yolo":
+            if section.type in HEAD_TYPES:
                 return section.integer("classes", 20, minimum=1)
-        raise InputError(f"{self.name}: expected a [yolo] section, found none. Name the cfg of a detector.")
+        raise InputError(f"{self.name}: expected a [yolo] or [region], found none. Name the cfg of a detector.")
 
     def with_input_hw(self, input_hw: tuple[int, int]) -> Cfg:
         """A copy for another input size in pixels."""

@@ -9,17 +9,18 @@ from collections.abc import Callable
 from typing import Tuple, TypeVar
 
 from board_app.core.errors import InputError
-from compress.darknet.section import INPUT, Cfg, Section
+from compress.darknet.section import HEAD_TYPES, INPUT, Cfg, Section
 
 _Result = TypeVar("_Result")
 Shape = Tuple[int, int, int]  # channels, height, width
-LAYER_TYPES = ("convolutional", "shortcut", "route", "upsample", "maxpool", "yolo")
-ACTIVATIONS = ("leaky", "linear", "relu")
+LAYER_TYPES = ("convolutional", "shortcut", "route", "upsample", "maxpool", "reorg", "yolo", "region")
+ACTIVATIONS = ("leaky", "linear", "relu", "relu6", "mish", "swish", "logistic")
 _ONLY_VALUE = {  # options that change the arithmetic in ways that are not built
-    "convolutional": {"groups": 1, "dilation": 1, "binary": 0, "xnor": 0, "antialiasing": 0, "share_index": -1},
-    "upsample": {"scale": 1},
+    "convolutional": {"dilation": 1, "binary": 0, "xnor": 0, "antialiasing": 0, "share_index": -1},
     "maxpool": {"maxpool_depth": 0, "antialiasing": 0},
-    "yolo": {"scale_x_y": 1, "new_coords": 0},
+    "reorg": {"reverse": 0, "flatten": 0, "extra": 0},
+    "yolo": {"new_coords": 0},
+    "region": {"coords": 4, "background": 0},
 }
 
 
@@ -59,12 +60,22 @@ def maxpool_padding(
     return before, right, before, bottom
 
 
-def yolo_anchors(section: Section) -> tuple[tuple[float, float], ...]:
-    """The (width, height) pairs in network pixels that a [yolo] section's mask picks."""
+def activation_of(section: Section) -> str:
+    """The name of a convolution's or shortcut's activation, Darknet's own where the cfg is silent."""
+    return section.options.get("activation", "logistic" if section.type == "convolutional" else "linear")
+
+
+def head_anchors(section: Section) -> tuple[tuple[float, float], ...]:
+    """The (width, height) pairs of a head section: in network pixels for [yolo], in grid cells for [region].
+
+    A [yolo] has those that its mask picks.
+    """
     number = section.integer("num", 1, minimum=1)
     flat = section.floats("anchors")
     if len(flat) != 2 * number:
         raise section.error(f"{2 * number} numbers in 'anchors' (num={number})", str(len(flat)), "Make them agree")
+    if section.type == "region":
+        return tuple(zip(flat[::2], flat[1::2]))
     mask = section.integers("mask", range(number), minimum=0)
     if max(mask) >= number:
         raise section.error(f"'mask' entries below num={number}", section.options["mask"], "Correct the mask")
@@ -104,8 +115,9 @@ def _shapes(cfg: Cfg) -> list[Shape]:
                 raise section.error(f"{key}={only}", f"{key}={section.options[key]}", "Use a network without it")
         sources = _sources(index, section)
         for source in sources:
-            if source != INPUT and cfg.layers[source].type == "yolo":
-                raise section.error("an input that is not a [yolo]", f"layer {source}", "Put a [route] before it")
+            if source != INPUT and cfg.layers[source].type in HEAD_TYPES:
+                kind = cfg.layers[source].type
+                raise section.error(f"an input that is not a [{kind}]", f"layer {source}", "Put a [route] before it")
         inputs = [at_input if source == INPUT else shapes[source] for source in sources]
         shapes.append(_CHECKED_SHAPE[section.type](cfg, index, section, inputs))
     return shapes
@@ -115,13 +127,25 @@ def _convolutional(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) 
     for key in ("stride_x", "stride_y"):
         if key in section.options:
             raise section.error("one 'stride'", f"'{key}'", "Use a network with square strides")
-    activation = section.options.get("activation", "logistic")
-    if activation not in ACTIVATIONS:
-        raise section.error(f"an activation of {', '.join(ACTIVATIONS)}", activation, "Train with activation=leaky")
+    _check_activation(section)
+    filters, groups = section.integer("filters", minimum=1), section.integer("groups", 1, minimum=1)
+    if filters % groups or inputs[0][0] % groups:
+        raise section.error(
+            "'groups' that divides the filters and the input's channels",
+            f"groups={groups}, filters={filters}, {inputs[0][0]} channels",
+            "Correct them",
+        )
     size, stride = section.integer("size", 1, minimum=1), section.integer("stride", 1, minimum=1)
     padding = convolution_padding(section)
     height, width = (_length(section, length, 2 * padding, size, stride) for length in inputs[0][1:])
-    return section.integer("filters", minimum=1), height, width
+    return filters, height, width
+
+
+def _check_activation(section: Section) -> None:
+    if activation_of(section) not in ACTIVATIONS:
+        raise section.error(
+            f"an activation of {', '.join(ACTIVATIONS)}", activation_of(section), "Train with activation=leaky"
+        )
 
 
 def _maxpool(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) -> Shape:
@@ -145,13 +169,13 @@ def _length(section: Section, length: int, padding: int, size: int, stride: int)
 
 def _upsample(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) -> Shape:
     stride = section.integer("stride", 2, minimum=1)
+    section.number("scale", 1.0)
     channels, height, width = inputs[0]
     return channels, height * stride, width * stride
 
 
 def _shortcut(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) -> Shape:
-    if section.options.get("activation", "linear") != "linear":
-        raise section.error("activation=linear", section.options["activation"], "Use a network without it")
+    _check_activation(section)
     if inputs[0] != inputs[1]:
         raise section.error(
             f"two inputs of equal channels x height x width, as layer {index - 1} has {_times(inputs[0])}",
@@ -180,20 +204,34 @@ def _route(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) -> Shape
     return sum(shape[0] // groups for shape in inputs), inputs[0][1], inputs[0][2]
 
 
-def _yolo(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) -> Shape:
+def _reorg(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) -> Shape:
+    stride = section.integer("stride", 1, minimum=1)
+    channels, height, width = inputs[0]
+    if height % stride or width % stride or channels % stride**2:
+        raise section.error(
+            f"a height and width that stride={stride} divides, and channels that {stride**2} divides",
+            _times(inputs[0]),
+            "Correct the layers before it, or make [net] width and height multiples of 32",
+        )
+    return channels * stride**2, height // stride, width // stride
+
+
+def _head(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) -> Shape:
     before = cfg.layers[index - 1] if index else None
-    if before is None or before.type != "convolutional" or before.options.get("activation") != "linear":
+    if before is None or before.type != "convolutional" or activation_of(before) != "linear":
         found = "the input" if before is None else f"[{before.type}] {before.options.get('activation', '')}".strip()
         raise section.error("a [convolutional] with activation=linear before it", found, "Add the head convolution")
     if before.integer("batch_normalize", 0):
         raise before.error("a head without batch_normalize", "batch_normalize=1", "Leave it out")
-    anchors, classes = len(yolo_anchors(section)), section.integer("classes", 20, minimum=1)
+    if "tree" in section.options:
+        raise section.error("no class tree", f"tree={section.options['tree']}", "Use a network without it")
+    anchors, classes = len(head_anchors(section)), section.integer("classes", 20, minimum=1)
     if inputs[0][0] != anchors * (5 + classes):
         raise before.error(
-            f"filters={anchors * (5 + classes)} = {anchors} anchors x (5 + {classes} classes) before the [yolo] of "
-            f"line {section.line}",
+            f"filters={anchors * (5 + classes)} = {anchors} anchors x (5 + {classes} classes) before the "
+            f"[{section.type}] of line {section.line}",
             f"filters={inputs[0][0]}",
-            "Correct 'filters', or 'classes' and 'mask'",
+            "Correct 'filters', or the head's classes and anchors",
         )
     for whole, part in zip(cfg.input_hw, inputs[0][1:]):
         if whole % part or cfg.input_hw[0] // inputs[0][1] != whole // part:
@@ -211,7 +249,9 @@ _CHECKED_SHAPE = {
     "upsample": _upsample,
     "shortcut": _shortcut,
     "route": _route,
-    "yolo": _yolo,
+    "reorg": _reorg,
+    "yolo": _head,
+    "region": _head,
 }
 
 

@@ -70,6 +70,7 @@ class _Growth:
             self.route_one,
             self.route_many,
             self.route_group,
+            self.spatial_pyramid,
         )
 
     def cfg(self) -> Cfg:
@@ -123,6 +124,18 @@ class _Growth:
         even = [index for index in self._readable() if shapes[index][0] % 2 == 0]
         if even and self.rng.random() < 0.5:
             self._add("route", layers=self._named(even[-1]), groups=2, group_id=self.rng.randrange(2))
+
+    def spatial_pyramid(self) -> None:
+        """Pools of several sizes over one map, side by side with it, as yolov3-spp has them."""
+        pooled = len(self._layers) - 1
+        if self._layers[pooled].type == "yolo" or self._shapes()[pooled][0] > 8:
+            return
+        for size in (3, 5, 9):
+            if len(self._layers) > pooled + 1:
+                self._add("route", layers=self._named(pooled))
+            self._add("maxpool", size=size, stride=1)
+        pools = (pooled + 1, pooled + 3, pooled + 5)
+        self._add("route", layers=",".join(str(self._named(index)) for index in (*reversed(pools), pooled)))
 
     def head(self) -> None:
         self._add("convolutional", size=1, stride=1, pad=1, filters=_HEAD_FILTERS, activation="linear")

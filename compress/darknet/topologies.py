@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from board_app.core.errors import InputError
-from compress.darknet.cfg import Cfg, Section, cfg_text, parse_cfg
-from compress.darknet.section import DARKNET_LEAKY_SLOPE
+from compress.darknet.cfg import INPUT, Cfg, Section, cfg_text, layer_shapes, layer_sources, parse_cfg
+from compress.darknet.section import DARKNET_LEAKY_SLOPE, HEAD_TYPES
 
 Anchors = Sequence[tuple[float, float]]
 YOLOV3_ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
@@ -35,7 +35,7 @@ def yolov3_cfg(
         leaky_slope: LeakyReLU's below zero; the DPU's is 26/256.
         anchors: nine (width, height) in network pixels, small ones first; None takes the original's.
     """
-    layers = _Layers(width)
+    layers = _Layers()
     layers.convolution(32, 3)
     for stage, blocks in enumerate(STAGE_BLOCKS):
         channels = 64 << stage
@@ -55,7 +55,7 @@ def yolov3_cfg(
             layers.convolution(channels, 1)
             layers.convolution(2 * channels, 3)
         layers.head(classes, sizes, range(6 - 3 * head, 9 - 3 * head))
-    return _checked(layers, input_hw, leaky_slope, "yolov3" if width == 1 else f"yolov3-x{width:g}")
+    return with_width(_checked(layers, input_hw, leaky_slope, "yolov3"), width)
 
 
 def yolov3_tiny_cfg(
@@ -66,7 +66,7 @@ def yolov3_tiny_cfg(
     anchors: Anchors | None = None,
 ) -> Cfg:
     """YOLOv3-tiny: 13 convolutions, 6 maxpools, 2 heads at strides 32 and 16; arguments as for `yolov3_cfg`."""
-    layers = _Layers(width)
+    layers = _Layers()
     for channels in (16, 32, 64, 128, 256):
         layers.convolution(channels, 3)
         layers.add("maxpool", {"size": 2, "stride": 2})
@@ -83,14 +83,38 @@ def yolov3_tiny_cfg(
     layers.add("route", {"layers": "-1,8"})
     layers.convolution(256, 3)
     layers.head(classes, sizes, range(3))
-    return _checked(layers, input_hw, leaky_slope, "yolov3-tiny" if width == 1 else f"yolov3-tiny-x{width:g}")
+    return with_width(_checked(layers, input_hw, leaky_slope, "yolov3-tiny"), width)
+
+
+def with_width(cfg: Cfg, width: float) -> Cfg:
+    """The same network with a factor on the filters of every convolution but the heads', in multiples of 8.
+
+    A depthwise convolution stays one. 1 gives the cfg as it is.
+
+    Raises:
+        InputError: groups do not divide the new widths.
+    """
+    if width == 1:
+        return cfg
+    layers, shapes, sources = list(cfg.layers), layer_shapes(cfg), layer_sources(cfg)
+    heads = {index - 1 for index, section in enumerate(cfg.layers) if section.type in HEAD_TYPES}
+    for index, section in enumerate(cfg.layers):
+        if section.type != "convolutional" or index in heads:
+            continue
+        filters = max(WIDTH_STEP, round(section.integer("filters") * width / WIDTH_STEP) * WIDTH_STEP)
+        layers[index] = section.with_options(filters=filters)
+        groups = section.integer("groups", 1)
+        if groups > 1 and sources[index][0] != INPUT and groups == shapes[sources[index][0]][0]:
+            so_far = layer_shapes(replace(cfg, layers=tuple(layers[:index])))
+            layers[index] = layers[index].with_options(groups=so_far[sources[index][0]][0])
+    return _reparsed(replace(cfg, layers=tuple(layers), name=f"{cfg.name}-x{width:g}"))
 
 
 def with_classes(cfg: Cfg, classes: int) -> Cfg:
-    """The same network for another number of classes: every [yolo] and the convolution before it."""
+    """The same network for another number of classes: every head section and the convolution before it."""
     layers = list(cfg.layers)
     for index, section in enumerate(cfg.layers):
-        if section.type == "yolo":
+        if section.type in HEAD_TYPES:
             anchors = cfg.layers[index - 1].integer("filters") // (5 + section.integer("classes", 20))
             layers[index] = section.with_options(classes=classes)
             layers[index - 1] = layers[index - 1].with_options(filters=anchors * (5 + classes))
@@ -98,7 +122,7 @@ def with_classes(cfg: Cfg, classes: int) -> Cfg:
 
 
 def with_anchors(cfg: Cfg, anchors: Anchors) -> Cfg:
-    """The same network with other anchors, (width, height) in network pixels, as many as it has, in its order."""
+    """The same network with other [yolo] anchors: (width, height) in network pixels, as many as it has, in order."""
     text = _anchor_text(anchors)
     layers = list(cfg.layers)
     for index, section in enumerate(cfg.layers):
@@ -115,16 +139,13 @@ def with_anchors(cfg: Cfg, anchors: Anchors) -> Cfg:
 class _Layers:
     """Sections in the making."""
 
-    def __init__(self, width: float) -> None:
+    def __init__(self) -> None:
         self.sections: list[Section] = []
-        self._width = width
 
     def add(self, kind: str, options: dict[str, object]) -> None:
         self.sections.append(Section(kind, {key: str(value) for key, value in options.items()}))
 
     def convolution(self, filters: int, size: int, stride: int = 1) -> None:
-        if self._width != 1:
-            filters = max(WIDTH_STEP, round(filters * self._width / WIDTH_STEP) * WIDTH_STEP)
         self.add(
             "convolutional",
             {"batch_normalize": 1, "filters": filters, "size": size, "stride": stride, "pad": 1, "activation": "leaky"},

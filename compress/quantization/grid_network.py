@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from compress.darknet.cfg import Cfg
-from compress.darknet.network import DarknetNetwork, Head
+from compress.darknet.heads import Head
+from compress.darknet.network import DarknetNetwork
 from compress.quantization.fix_points import FixPoints
 from compress.quantization.plan import Node, Plan
 from compress.quantization.quantized_network import QuantizedNetwork

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from board_app.core.bundle import DetectorSpec, HeadSpec
+from board_app.core.bundle import DetectorSpec
 from board_app.core.detector import Detector
 from compress.accuracy import Accuracy, Truth, mean_average_precision
-from compress.darknet.network import Head
+from compress.darknet.heads import Head
 from compress.training.loader import TrainingImages, to_input
 
 CONFIDENCE_FLOOR = 0.005  # mAP needs the weak detections too
@@ -25,7 +25,7 @@ def evaluation_spec(heads: Sequence[Head], input_hw: tuple[int, int], class_name
         name="evaluation",
         classes=tuple(class_names),
         input_hw=input_hw,
-        heads=tuple(HeadSpec(f"head_{i}", head.stride, head.anchors, 0) for i, head in enumerate(heads)),
+        heads=tuple(head.spec(f"head_{i}") for i, head in enumerate(heads)),
         confidence_threshold=CONFIDENCE_FLOOR,
         iou_threshold=NMS_IOU,
         max_detections=MAX_DETECTIONS,

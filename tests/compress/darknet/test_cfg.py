@@ -17,6 +17,7 @@ CONV = "[convolutional]\nfilters=8\nsize=3\nstride=1\npad=1\nactivation=leaky\nb
 HALF = CONV.replace("stride=1", "stride=2")
 HEAD = "[convolutional]\nfilters=14\nactivation=linear\n"
 YOLO = "[yolo]\nmask=0,1\nanchors=1,2, 3,4\nnum=2\nclasses=2\n"
+REGION = "[region]\nanchors=1,2, 3,4\nnum=2\nclasses=2\nsoftmax=1\n"
 
 
 def test_comments_blanks_and_spaces_do_not_count() -> None:
@@ -75,12 +76,17 @@ def test_slope_and_epsilon_are_read_from_net() -> None:
         (NET + CONV.replace("filters=8\n", ""), 4, "'filters'", "none"),
         (NET + CONV.replace("filters=8", "filters=0"), 4, "at least 1", "'0'"),
         (NET + CONV.replace("filters=8", "filters=8,9"), 4, "one number", "'8,9'"),
-        (NET + CONV.replace("leaky", "mish"), 4, "leaky, linear, relu", "mish"),
-        (NET + CONV + "groups=2\n", 4, "groups=1", "groups=2"),
+        (NET + CONV.replace("leaky", "gelu"), 4, "leaky, linear, relu, relu6, mish, swish, logistic", "gelu"),
+        (NET + CONV + "groups=2\n", 4, "'groups' that divides", "groups=2, filters=8, 3 channels"),
+        (NET + CONV + "dilation=2\n", 4, "dilation=1", "dilation=2"),
         (NET + CONV + "stride_x=2\n", 4, "stride", "stride_x"),
         (NET + CONV.replace("pad=1", "pad=0").replace("size=3", "size=40"), 4, "at least 40 pixels", "32"),
         (NET + CONV + HALF + "[shortcut]\nfrom=-2\n", 18, "8 x 16 x 16", "8 x 32 x 32 at from=-2"),
-        (NET + CONV + CONV + "[shortcut]\nfrom=-2\nactivation=leaky\n", 18, "activation=linear", "leaky"),
+        (NET + CONV + CONV + "[shortcut]\nfrom=-2\nactivation=gelu\n", 18, "an activation of leaky", "gelu"),
+        (NET + CONV + "[upsample]\nscale=no\n", 11, "numbers for 'scale'", "'no'"),
+        (NET + CONV.replace("=8", "=6") + "[reorg]\nstride=2\n", 11, "channels that 4 divides", "6 x 32 x 32"),
+        (NET + CONV + "[reorg]\nstride=3\n", 11, "that stride=3 divides", "8 x 32 x 32"),
+        (NET + CONV + "[reorg]\nreverse=1\n", 11, "reverse=0", "reverse=1"),
         (NET + CONV + "[shortcut]\nfrom=-2\n", 11, "from -1 to -1", "-2"),
         (NET + CONV + "[route]\nlayers=1\n", 11, "0 to 0", "1"),
         (NET + CONV + HALF + "[route]\nlayers=-1,0\n", 18, "equal height and width", "8 x 16 x 16 and 8 x 32 x 32"),
@@ -91,7 +97,10 @@ def test_slope_and_epsilon_are_read_from_net() -> None:
         (NET + HEAD + "batch_normalize=1\n" + YOLO, 4, "without batch_normalize", "batch_normalize=1"),
         (NET + HEAD + YOLO.replace("num=2", "num=3"), 7, "6 numbers in 'anchors'", "4"),
         (NET + HEAD + YOLO.replace("mask=0,1", "mask=1,2"), 7, "below num=2", "1,2"),
-        (NET + HEAD + YOLO + "scale_x_y=1.1\n", 7, "scale_x_y=1", "1.1"),
+        (NET + HEAD + YOLO + "new_coords=1\n", 7, "new_coords=0", "1"),
+        (NET + HEAD + REGION.replace("num=2", "num=3"), 7, "6 numbers in 'anchors'", "4"),
+        (NET + HEAD + REGION + "tree=a.tree\n", 7, "no class tree", "tree=a.tree"),
+        (NET + HEAD + REGION + "[maxpool]\n", 12, "not a [region]", "layer 1"),
         (NET + HEAD + YOLO + CONV, 12, "not a [yolo]", "layer 1"),
         (NET.replace("32", "30") + HALF + HALF + HEAD + YOLO, 21, "divides the input", "8 x 8 for 30 x 30"),
     ],
@@ -123,5 +132,5 @@ def test_a_cfg_file_carries_its_name(tmp_path: Path) -> None:
 
 def test_a_cfg_without_yolo_has_no_classes() -> None:
     """Asking a backbone for its classes says what is missing."""
-    with pytest.raises(InputError, match=r"expected a \[yolo\] section"):
+    with pytest.raises(InputError, match=r"expected a \[yolo\] or \[region\]"):
         _ = parse_cfg(NET + CONV, "x").classes

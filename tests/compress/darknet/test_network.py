@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from board_app.core.errors import InputError
+from compress.darknet.activations import activated
 from compress.darknet.cfg import parse_cfg
+from compress.darknet.heads import Head
 from compress.darknet.model_files import load_model, save_model
-from compress.darknet.network import DarknetNetwork, Head
+from compress.darknet.network import DarknetNetwork, ReorgLayer, UpsampleLayer
 from compress.darknet.testing import random_cfg, randomise
 from compress.darknet.topologies import yolov3_cfg
 
@@ -102,5 +104,41 @@ def test_head_biases_start_from_a_prior() -> None:
 def test_a_backbone_is_no_detector() -> None:
     """A cfg without heads is refused."""
     text = "[net]\nwidth=32\nheight=32\n[convolutional]\nfilters=8\nactivation=leaky\n"
-    with pytest.raises(InputError, match=r"at least one \[yolo\]"):
+    with pytest.raises(InputError, match=r"expected a \[yolo\] or \[region\]"):
         DarknetNetwork(parse_cfg(text, "x"))
+
+
+def test_reorg_has_darknets_own_order() -> None:
+    """The input's memory read as larger pictures, whose blocks become channels."""
+    x = torch.arange(2 * 8 * 4 * 6, dtype=torch.float32).reshape(2, 8, 4, 6)
+    found = ReorgLayer(2)(x)
+    for image, out in zip(x.numpy().reshape(2, -1), found.numpy().reshape(2, -1), strict=True):
+        for index, value in enumerate(out):  # src/blas.c, reorg_cpu, with the input's sizes
+            channel, row, column = index // 24, index // 6 % 4, index % 6
+            block, plane = divmod(channel, 2)
+            larger = (plane * 8 + 2 * row + block // 2) * 12 + 2 * column + block % 2
+            assert value == image[larger]
+    assert found.shape == (2, 32, 2, 3)
+
+
+def test_upsampling_can_scale() -> None:
+    """Every pixel comes four times, times the factor."""
+    assert UpsampleLayer(2, 0.5)(torch.tensor([[[[4.0]]]])).tolist() == [[[[2.0, 2.0], [2.0, 2.0]]]]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("leaky", lambda x: np.where(x > 0, x, 0.1 * x)),
+        ("linear", lambda x: x),
+        ("relu", lambda x: np.maximum(x, 0)),
+        ("relu6", lambda x: np.clip(x, 0, 6)),
+        ("mish", lambda x: x * np.tanh(np.log1p(np.exp(x)))),
+        ("swish", lambda x: x / (1 + np.exp(-x))),
+        ("logistic", lambda x: 1 / (1 + np.exp(-x))),
+    ],
+)
+def test_activations_are_what_their_names_say(name: str, expected: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Each equals its formula in float64."""
+    x = np.linspace(-9, 9, 73)
+    np.testing.assert_allclose(activated(torch.from_numpy(x.copy()), name, 0.1).numpy(), expected(x), atol=1e-12)
