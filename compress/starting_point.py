@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from board_app.core.errors import UsageError
-from compress.config import CompressConfig
-from compress.darknet.cfg import read_cfg
-from compress.darknet.topologies import yolov3_cfg, yolov3_tiny_cfg
+from compress.config import CompressConfig, NetworkConfig
+from compress.darknet.cfg import Cfg, read_cfg
+from compress.darknet.topologies import with_classes, yolov3_cfg, yolov3_tiny_cfg
 from compress.pruning.blocks import removable_blocks
 
 TOPOLOGIES = {"yolov3": yolov3_cfg, "yolov3-tiny": yolov3_tiny_cfg}
+
+
+def starting_cfg(config: NetworkConfig, classes: int) -> Cfg:
+    """The cfg that a training starts from, with the anchors as they are in it."""
+    if config.cfg is None:
+        return TOPOLOGIES[config.topology](classes, config.input_hw, config.width, config.leaky_slope)
+    cfg = with_input(with_classes(read_cfg(config.cfg), classes), config.input_hw)
+    return replace(cfg, net=replace(cfg.net, options=cfg.net.options | {"leaky_slope": repr(config.leaky_slope)}))
+
+
+def with_input(cfg: Cfg, input_hw: tuple[int, int]) -> Cfg:
+    """The same network for pictures of another size."""
+    height, width = input_hw
+    options = cfg.net.options | {"height": str(height), "width": str(width)}
+    return replace(cfg, net=replace(cfg.net, options=options))
 
 
 def check_starting_point(config: CompressConfig) -> None:
@@ -22,7 +39,7 @@ def check_starting_point(config: CompressConfig) -> None:
         if path is not None and not path.is_file():
             found = "a folder" if path.is_dir() else "none"
             raise UsageError(f"'{key}' in [network]: expected a file at {path}, found {found}. Correct the path")
-    cfg = read_cfg(network.cfg) if network.cfg else TOPOLOGIES[network.topology](1, network.input_hw, network.width)
+    cfg = starting_cfg(network, classes=1)
     blocks = len(removable_blocks(cfg))
     if config.prune.blocks > blocks:
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from board_app.core.atomic_file import sha256_of
 from board_app.core.errors import InputError
-from compress.config import CompressConfig
+from compress.config import AugmentConfig, CompressConfig
 from compress.darknet.cfg import read_cfg
 from compress.darknet.cost import gmacs, parameter_count
 from compress.darknet.model_files import load_model, model_paths
@@ -17,6 +18,7 @@ from compress.darknet.network import DarknetNetwork
 from compress.data.dataset import Dataset, open_dataset
 from compress.stages.folder import StageFolder
 from compress.starting_point import check_starting_point
+from compress.training.batch import Metrics
 from compress.training.evaluation import evaluate
 from compress.training.loader import TrainingImages
 
@@ -26,9 +28,13 @@ BEFORE = {"sparsify": "train", "prune": "sparsify", "distill": "prune", "quantiz
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a configuration; raises UsageError where what it starts from is not there or too small."""
+    """One run of a configuration; raises UsageError where what it starts from is not there or too small.
+
+    `on_epoch` is called after every epoch of every stage, with the stage's name and the epoch's metrics.
+    """
 
     config: CompressConfig
+    on_epoch: Callable[[str, Metrics], None] | None = None
 
     def __post_init__(self) -> None:
         check_starting_point(self.config)
@@ -59,12 +65,17 @@ class Run:
 
     def images(self, augmented: bool) -> TrainingImages:
         """The training split at network size, varied or as it is."""
-        augment = self.config.augment if augmented else None
-        return TrainingImages(self.training_data.samples, self.config.network.input_hw, augment, self.config.seed)
+        return self._images(self.training_data, self.config.augment if augmented else None)
 
     def held_out(self) -> TrainingImages:
         """The validation split at network size."""
-        return TrainingImages(self.validation_data.samples, self.config.network.input_hw, None, self.config.seed)
+        return self._images(self.validation_data, None)
+
+    def _images(self, data: Dataset, augment: AugmentConfig | None) -> TrainingImages:
+        config = self.config
+        return TrainingImages(
+            data.samples, config.network.input_hw, augment, config.seed, self.class_names, config.cache_mb
+        )
 
     def stages_to(self, stage: str) -> set[str]:
         """The stage and all that it needs, but for what the given networks stand for."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +9,19 @@ import numpy as np
 import torch
 
 from board_app.core.errors import InputError
-from compress.config import NetworkConfig, TrainingConfig
-from compress.darknet.cfg import Cfg, read_cfg
+from compress.config import TrainingConfig
+from compress.darknet.cfg import Cfg
 from compress.darknet.cost import gmacs, parameter_count
 from compress.darknet.model_files import save_model
 from compress.darknet.network import ConvolutionLayer, DarknetNetwork
-from compress.darknet.topologies import with_anchors, with_classes
+from compress.darknet.topologies import with_anchors
 from compress.darknet.weights import load_weights
 from compress.quantization.grid_network import GridNetwork
 from compress.stages import figures
 from compress.stages.folder import StageKey
 from compress.stages.pruning import prune_options
 from compress.stages.run import Run, hash_of
-from compress.starting_point import TOPOLOGIES
+from compress.starting_point import starting_cfg
 from compress.training.anchors import fit_anchors
 from compress.training.batch import Metrics, StepHook
 from compress.training.distillation import Distillation
@@ -44,14 +43,17 @@ def run_train(run: Run, folder: Path) -> dict[str, Any]:
     """Train the full network, from the given weights or from scratch."""
     torch.manual_seed(run.config.seed)
     images = run.images(augmented=True)
-    network = DarknetNetwork(_starting_cfg(run.config.network, len(run.class_names), images))
-    _initialise(network)
+    cfg = starting_cfg(run.config.network, len(run.class_names))
+    if run.config.network.anchors == "auto":
+        cfg = with_anchors(cfg, _fitted_anchors(images, cfg))
+    network = DarknetNetwork(cfg)
+    initialise(network)
     if run.config.network.weights:
         load_weights(network, run.config.network.weights, partial=True)
     return _train(run, network, images, run.config.train, folder, StepHook())[0]
 
 
-def _initialise(network: DarknetNetwork) -> None:
+def initialise(network: DarknetNetwork) -> None:
     """He initialisation (arXiv:1502.01852); heads start small, expecting few objects."""
     heads = {head.layer for head in network.heads}
     for index, layer in enumerate(network.layers):
@@ -114,22 +116,6 @@ def _settings(run: Run, training: TrainingConfig) -> dict[str, Any]:
     }
 
 
-def _starting_cfg(config: NetworkConfig, classes: int, images: TrainingImages) -> Cfg:
-    if config.cfg:
-        cfg = with_classes(read_cfg(config.cfg), classes)
-        cfg = replace(cfg, net=replace(cfg.net, options=cfg.net.options | _net_options(config)))
-    else:
-        cfg = TOPOLOGIES[config.topology](classes, config.input_hw, config.width, config.leaky_slope)
-    if config.anchors == "auto":
-        cfg = with_anchors(cfg, _fitted_anchors(images, cfg))
-    return cfg
-
-
-def _net_options(config: NetworkConfig) -> dict[str, str]:
-    height, width = config.input_hw
-    return {"height": str(height), "width": str(width), "leaky_slope": repr(config.leaky_slope)}
-
-
 def _fitted_anchors(images: TrainingImages, cfg: Cfg) -> list[tuple[float, float]]:
     sizes = []
     for index in range(min(len(images), _ANCHOR_IMAGES)):
@@ -147,7 +133,15 @@ def _train(
 ) -> tuple[dict[str, Any], list[Metrics]]:
     """One training whose averaged network is written to the folder; its results and metrics."""
     training = Training(
-        network, images, run.held_out(), run.class_names, config, folder, hook, workers=run.config.workers
+        network,
+        images,
+        run.held_out(),
+        run.class_names,
+        config,
+        folder,
+        hook,
+        workers=run.config.workers,
+        on_epoch=run.on_epoch,
     )
     averaged, metrics = training.run()
     save_model(averaged, folder)
