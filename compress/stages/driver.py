@@ -20,6 +20,7 @@ from compress.stages.int8 import bundle_key, quantize_key, run_bundle, run_quant
 from compress.stages.pruning import prune_key, run_prune
 from compress.stages.run import Run
 from compress.stages.training import distill_key, run_distill, run_sparsify, run_train, sparsify_key, train_key
+from compress.training.batch import Metrics
 from roadslim import roadslim_version
 
 log = logging.getLogger(__name__)
@@ -57,9 +58,17 @@ INT8_STAGES = ("quantize", "bundle")
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
 
-def run_stages(config: CompressConfig, until: str = STAGE_NAMES[-1], fresh: str | None = None) -> dict[str, Any]:
-    """Run every stage that leads to `until` and is not finished, and `fresh` in any case. Gives the summary."""
-    run = Run(config)
+def run_stages(
+    config: CompressConfig,
+    until: str = STAGE_NAMES[-1],
+    fresh: str | None = None,
+    on_epoch: Callable[[str, Metrics], None] | None = None,
+) -> dict[str, Any]:
+    """Run every stage that leads to `until` and is not finished, and `fresh` in any case. Gives the summary.
+
+    `on_epoch` is called after every epoch, with the stage's name and the epoch's metrics; what it raises stops the run.
+    """
+    run = Run(config, on_epoch)
     wanted = [stage for stage in STAGES if stage.name in run.stages_to(until)]
     if fresh is not None and fresh not in [stage.name for stage in wanted]:
         reason = "a later one. Leave out --until" if until != STAGE_NAMES[-1] else "one that [given] stands for"

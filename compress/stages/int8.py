@@ -80,7 +80,15 @@ def _fine_tuned(run: Run, network: GridNetwork, config: TrainingConfig, folder: 
     """The int8 network after training on the grid, on the labels and on the unpruned network's answers."""
     images, hook = run.images(augmented=True), teaching(run, network)
     training = Training(
-        network, images, run.held_out(), run.class_names, config, folder, hook, workers=run.config.workers
+        network,
+        images,
+        run.held_out(),
+        run.class_names,
+        config,
+        folder,
+        hook,
+        workers=run.config.workers,
+        on_epoch=run.on_epoch,
     )
     return training.run()[0].quantized()
 

@@ -51,6 +51,8 @@ class Training(Generic[Network]):
         folder: where checkpoint.pt and metrics.jsonl live.
         hook: what the stage adds.
         workers: processes that load pictures; 0 loads in this one.
+        on_epoch: is called with the stage's name and every epoch's metrics when they are saved; what it raises ends
+            the training, which can go on later.
     """
 
     network: Network
@@ -61,6 +63,7 @@ class Training(Generic[Network]):
     folder: Path
     hook: StepHook = field(default_factory=StepHook)
     workers: int = 0
+    on_epoch: Callable[[str, Metrics], None] | None = None
 
     def __post_init__(self) -> None:
         self.network.to(memory_format=torch.channels_last)  # twice as fast as the default on a CPU
@@ -79,15 +82,18 @@ class Training(Generic[Network]):
         """Train to the end, from the checkpoint where there is one; gives the averaged network and all metrics."""
         self.hook.begin(self.steps)
         self._resume()
+        stage = self.folder.name.split(".")[0]
         with _progress() as progress:
-            task = progress.add_task(self.folder.name.split(".")[0], total=self.steps, loss="")
+            task = progress.add_task(stage, total=self.steps, loss="")
             for epoch in range(len(self._history), self.config.epochs):
                 progress.update(task, completed=epoch * self._steps_per_epoch)
                 self._history.append(
                     self._epoch(epoch, lambda loss: progress.update(task, advance=1, loss=f"{loss:.2f}"))
                 )
                 self._save()
-                log.info("%s", _line(self.folder.name.split(".")[0], self._history[-1], self.config.epochs))
+                log.info("%s", _line(stage, self._history[-1], self.config.epochs))
+                if self.on_epoch:
+                    self.on_epoch(stage, self._history[-1])
         return self._averaged, self._history
 
     def _epoch(self, epoch: int, on_step: Callable[[float], None]) -> Metrics:
