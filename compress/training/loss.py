@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
-from torchvision.ops import box_convert, box_iou, complete_box_iou_loss
+from torch.nn.functional import one_hot
+from torchvision.ops import complete_box_iou_loss
 
-from compress.darknet.network import Head
+from compress.darknet.heads import Head
+from compress.training.cells import cells_of, grids_of, raw_numbers
+from compress.training.targets import Targets
 
 IGNORE_IOU = 0.6  # an unassigned prediction that overlaps a truth this much is neither right nor wrong
-ASSIGN_IOU = 0.35  # every anchor whose shape fits a truth this well learns it, and always the best one
-_LARGEST_LOG_SIZE = 6.0  # exp of more than this is a box of 400 anchors: clipped for a finite loss
 
 
 @dataclass(frozen=True)
@@ -35,111 +36,46 @@ class LossTerms:
         return 2.0 * self.box + self.objectness + self.classes
 
 
-@dataclass(frozen=True)
-class HeadOutput:
-    """One head's raw output in parts; N images, A anchors, C classes.
-
-    Attributes:
-        boxes_xyxy: decoded, in network pixels, (N, A, H, W, 4).
-        objectness: logits, (N, A, H, W).
-        classes: logits, (N, A, H, W, C).
-    """
-
-    boxes_xyxy: Tensor
-    objectness: Tensor
-    classes: Tensor
-
-
-def split_head(raw: Tensor, head: Head) -> HeadOutput:
-    """Take a raw head convolution (N, A*(5+C), H, W) apart and decode its boxes."""
-    n, _, h, w = raw.shape
-    anchors = torch.tensor(head.anchors, dtype=raw.dtype, device=raw.device)
-    parts = raw.view(n, len(anchors), 5 + head.classes, h, w).permute(0, 1, 3, 4, 2)
-    rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-    cell = torch.stack([columns, rows], -1).to(raw)  # (H, W, 2)
-    centre = (parts[..., :2].sigmoid() + cell) * head.stride
-    size = parts[..., 2:4].clamp(max=_LARGEST_LOG_SIZE).exp() * anchors[:, None, None]
-    boxes = torch.cat([centre - size / 2, centre + size / 2], -1)
-    return HeadOutput(boxes, parts[..., 4], parts[..., 5:])
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """Which cells of one head learn which truths: indices int64 (K,), boxes (K, 4) xyxy, classes int64 (K,)."""
-
-    image: Tensor
-    anchor: Tensor
-    row: Tensor
-    column: Tensor
-    boxes_xyxy: Tensor
-    class_id: Tensor
-
-    @property
-    def cells(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Indices into the first four axes of a `HeadOutput`."""
-        return self.image, self.anchor, self.row, self.column
-
-
-def assign(truths: Tensor, heads: Sequence[Head], grids_hw: Sequence[tuple[int, int]]) -> list[Assignment]:
-    """Give every truth to the anchors that fit its shape, in the cell that holds its centre.
-
-    Args:
-        truths: float (M, 6): image index, class, box centre x, y, width, height in network pixels.
-        heads: the network's heads.
-        grids_hw: rows and columns of each head.
-    """
-    shapes = torch.cat([torch.tensor(head.anchors, dtype=truths.dtype) for head in heads]).to(truths.device)
-    overlap = torch.minimum(truths[:, None, 4:], shapes[None]).prod(2)
-    fit = overlap / (truths[:, 4:].prod(1)[:, None] + shapes.prod(1)[None] - overlap)  # (M, all anchors)
-    chosen = fit > ASSIGN_IOU
-    if len(truths):
-        chosen[torch.arange(len(truths)), fit.argmax(1)] = True
-    boxes = box_convert(truths[:, 2:], "cxcywh", "xyxy")
-    assignments, first = [], 0
-    for head, (h, w) in zip(heads, grids_hw, strict=True):
-        which, anchor = chosen[:, first : first + len(head.anchors)].nonzero(as_tuple=True)
-        first += len(head.anchors)
-        column = (truths[which, 2] / head.stride).long().clamp(0, w - 1)
-        row = (truths[which, 3] / head.stride).long().clamp(0, h - 1)
-        image, class_id = truths[which, 0].long(), truths[which, 1].long()
-        assignments.append(Assignment(image, anchor, row, column, boxes[which], class_id))
-    return assignments
-
-
-def _near_misses(boxes_xyxy: Tensor, truths: Tensor) -> Tensor:
-    """Which predictions (N, A, H, W) overlap some truth of their image by more than `IGNORE_IOU`."""
-    near = torch.zeros(boxes_xyxy.shape[:-1], dtype=torch.bool, device=boxes_xyxy.device)
-    corners = box_convert(truths[:, 2:], "cxcywh", "xyxy")
-    for image in truths[:, 0].long().unique().tolist():
-        overlap = box_iou(boxes_xyxy[image].reshape(-1, 4), corners[truths[:, 0] == image])
-        near[image] = (overlap.amax(1) > IGNORE_IOU).view(near.shape[1:])
-    return near
-
-
-def yolo_loss(raw_heads: Sequence[Tensor], heads: Sequence[Head], truths: Tensor) -> LossTerms:
-    """The loss of one batch.
+def yolo_loss(
+    raw_heads: Sequence[Tensor], heads: Sequence[Head], targets: Targets, positives: float | None = None
+) -> LossTerms:
+    """The loss of one micro-batch.
 
     Args:
         raw_heads: raw head convolutions, one (N, A*(5+C), H, W) a head.
         heads: their anchors, strides and classes.
-        truths: float (M, 6), see `assign`; M may be 0.
+        targets: of these pictures, on the same device.
+        positives: what the sums are divided by: positives of the optimiser's whole batch, so that its parts add up
+            to its loss however it is cut. None counts those of these pictures.
     """
-    outputs = [split_head(raw, head) for raw, head in zip(raw_heads, heads, strict=True)]
-    assignments = assign(truths, heads, [(raw.shape[2], raw.shape[3]) for raw in raw_heads])
-    positives = max(sum(len(assignment.image) for assignment in assignments), 1)
-    zero = raw_heads[0].new_zeros(())
-    box, objectness, classes = zero, zero, zero
-    for output, assignment in zip(outputs, assignments, strict=True):
-        target = torch.zeros_like(output.objectness)
-        counted = ~_near_misses(output.boxes_xyxy.detach(), truths)
-        target[assignment.cells] = 1.0
-        counted[assignment.cells] = True
-        error = bce(output.objectness, target, reduction="none")
-        objectness = objectness + (error * counted).sum()
-        if len(assignment.image):
-            box = box + complete_box_iou_loss(
-                output.boxes_xyxy[assignment.cells], assignment.boxes_xyxy, reduction="sum"
-            )
-            labels = torch.nn.functional.one_hot(assignment.class_id, heads[0].classes).to(zero)
-            classes = classes + bce(output.classes[assignment.cells], labels, reduction="sum")
-    return LossTerms(box / positives, objectness / positives, classes / positives)
+    numbers = raw_numbers(raw_heads, heads)  # (N, P, 5+C)
+    cells = cells_of(tuple(heads), grids_of(raw_heads), numbers.device)
+    divisor = max(len(targets) if positives is None else positives, 1)
+    learning = targets.image, targets.cell
+    target = torch.zeros_like(numbers[..., 4], memory_format=torch.contiguous_format)
+    target[learning] = 1.0
+    with torch.no_grad():
+        counted = ~_near_misses(*cells.corners(numbers), targets.truths_xyxy)
+        counted[learning] = True
+    objectness = bce(numbers[..., 4], target, counted.to(target), reduction="sum")
+    chosen = numbers[learning]  # (K, 5+C)
+    boxes = torch.cat(cells[targets.cell].corners(chosen), -1)
+    box = complete_box_iou_loss(boxes, targets.boxes_xyxy, reduction="sum")
+    classes = bce(chosen[:, 5:], one_hot(targets.class_id, heads[0].classes).to(chosen), reduction="sum")
+    return LossTerms(box / divisor, objectness / divisor, classes / divisor)
+
+
+def _near_misses(low: Tensor, high: Tensor, truths_xyxy: Tensor) -> Tensor:
+    """Which predictions, corners (N, P, 2), overlap one of their picture's truths (N, T, 4) by more than IGNORE_IOU.
+
+    An overlap above the limit is, without a division, an intersection above limit / (1 + limit) of both areas' sum.
+    """
+    near = torch.zeros(low.shape[:2], dtype=torch.bool, device=low.device)
+    width, height = (high - low).unbind(-1)
+    area = width * height
+    for truth in truths_xyxy.unbind(1):  # (N, 4)
+        corner, opposite = truth[:, None, :2], truth[:, None, 2:]
+        sides = (torch.minimum(high, opposite) - torch.maximum(low, corner)).clamp_(min=0)
+        truth_area = (opposite - corner).prod(-1)
+        near |= sides[..., 0] * sides[..., 1] > IGNORE_IOU / (1 + IGNORE_IOU) * (area + truth_area)
+    return near

@@ -21,17 +21,18 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.optim.swa_utils import update_bn
 
 from board_app.core.atomic_file import write_bytes, write_text
 from board_app.core.errors import InputError, RoadslimError
 from compress.config import TrainingConfig
 from compress.darknet.network import DarknetNetwork
+from compress.pruning.recalibration import recalibrate, training_batches
 from compress.quantization.grid_network import GridNetwork
 from compress.training.batch import Metrics, StepHook
 from compress.training.evaluation import evaluate
-from compress.training.loader import TrainingImages, epoch_order, load_batches, to_input
+from compress.training.loader import TrainingImages, epoch_order, load_batches
 from compress.training.loss import yolo_loss
+from compress.training.targets import assign
 
 log = logging.getLogger(__name__)
 Network = TypeVar("Network", DarknetNetwork, GridNetwork)
@@ -107,7 +108,8 @@ class Training(Generic[Network]):
             rate = self._set_learning_rate(step)
             batch = loaded.on(torch.device("cpu"))
             raw_heads = self.network(batch.images)
-            terms = yolo_loss(raw_heads, self.network.heads, batch.truths)
+            targets = assign(batch.truths, len(batch), self.network.heads, self.images.input_hw)
+            terms = yolo_loss(raw_heads, self.network.heads, targets)
             extra: dict[str, Tensor] = self.hook.extra_loss(batch, raw_heads)
             loss = torch.stack([terms.total, *extra.values()]).sum()
             for name, value in extra.items():
@@ -129,7 +131,7 @@ class Training(Generic[Network]):
         last = epoch + 1 == self.config.epochs
         if last or (epoch + 1) % self.config.evaluate_every == 0:
             self.hook.settle(self._averaged)
-            self._settle()
+            recalibrate(self._averaged, training_batches(self.images, _STATISTICS_IMAGES))  # no step made its own
             accuracy = evaluate(self._averaged, self.network.heads, self.held_out, self.class_names)
             metrics |= {"map50": accuracy.map50, "map50_95": accuracy.map50_95}
         return metrics | {"seconds": round(time.monotonic() - started, 2)}
@@ -152,15 +154,6 @@ class Training(Generic[Network]):
         keep = min(1 - 1 / self.config.ema_steps, (step + 1) / (step + 10))
         for mean, value in zip(self._averaged.parameters(), self.network.parameters(), strict=True):
             mean.lerp_(value, 1 - keep)
-
-    def _settle(self) -> None:
-        """Give the averaged network BN statistics of its own (AdaBN, arXiv:1603.04779): no training step made them."""
-        count = min(_STATISTICS_IMAGES, len(self.images))
-        chosen = [round(i * (len(self.images) - 1) / max(count - 1, 1)) for i in range(count)]
-        pictures = [torch.from_numpy(self.images.letterboxed(index)[0]).permute(2, 0, 1) for index in chosen]
-        batches = [to_input(torch.stack(pictures[i : i + 32])) for i in range(0, count, 32)]
-        update_bn(batches, self._averaged)
-        self._averaged.eval()
 
     def _check(self, loss: Tensor, epoch: int, position: int) -> None:
         if not bool(torch.isfinite(loss)):

@@ -38,7 +38,8 @@ class StopAfter(StepHook):
 
 def test_loss_falls_and_every_epoch_has_a_line(network, images, tmp_path: Path) -> None:
     """Twelve pictures are learnt a little in three epochs; metrics.jsonl has one line each."""
-    _, history = training(network, images, tmp_path).run()
+    plain = TrainingImages(images.samples, images.input_hw, None, 3)
+    _, history = training(network, plain, tmp_path).run()
     assert [line["epoch"] for line in history] == [1, 2, 3]
     assert history[-1]["loss"] < history[0]["loss"]
     assert "map50" in history[-1] and "map50" not in history[0]
