@@ -1,0 +1,57 @@
+"""BN statistics estimated anew on some pictures, for a network whose own no longer fit.
+
+Whoever cuts live channels, or averages weights, moves what reaches every batch normalisation after it. Sources: Li et
+al., AdaBN, arXiv:1603.04779; Li et al., EagleEye, arXiv:2007.02491, which judges cuts only after this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+
+from compress.quantization.calibration_images import CalibrationImages
+from compress.training.loader import TrainingImages, to_input
+
+_BATCH = 32  # pictures, of 416x416: fewer of larger ones, for the memory's sake, but
+_BATCH_PIXELS = _BATCH * 416 * 416
+_SMALLEST_BATCH = 8  # within a batch pictures differ less than in the whole set, the less the smaller it is
+
+
+def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Give every batch normalisation the mean and variance of these pictures, in place.
+
+    The network is in evaluation mode afterwards.
+
+    Args:
+        batches: float32 (N, 3, H, W) in 0..1; each counts alike.
+    """
+    update_bn(batches, network, device=next(network.parameters()).device)
+    network.eval()
+
+
+def training_batches(images: TrainingImages, count: int) -> Iterator[Tensor]:
+    """Batches of `count` pictures from all over the set, or of all where there are fewer; not varied."""
+    count = min(count, len(images))
+    chosen = (round(place * (len(images) - 1) / max(count - 1, 1)) for place in range(count))
+    pixels = (torch.from_numpy(images.letterboxed(index)[0]).permute(2, 0, 1) for index in chosen)
+    return _batches((to_input(image) for image in pixels), count, images.input_hw)
+
+
+def folder_batches(folder: Path, input_hw: tuple[int, int]) -> Iterator[Tensor]:
+    """Batches of all images of a folder, letterboxed; raises InputError at one that is no image."""
+    images = CalibrationImages(folder, input_hw, batch_size=1)
+    return _batches((batch[0] for batch in images), len(images), input_hw)
+
+
+def _batches(images: Iterator[Tensor], count: int, input_hw: tuple[int, int]) -> Iterator[Tensor]:
+    """The images (3, H, W) in batches of equal size, to within one image."""
+    largest = min(_BATCH, max(_SMALLEST_BATCH, _BATCH_PIXELS // (input_hw[0] * input_hw[1])))
+    batches = -(-count // largest)
+    for batch in range(batches):
+        size = (batch + 1) * count // batches - batch * count // batches
+        yield torch.stack(list(islice(images, size)))
