@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.data.dataset import Dataset, load_split
+from compress.data.dataset import EVERYTHING, Dataset, Wanted, load_split
 from compress.data.image_size import NoImageError, decode_image
 from compress.data.layout import find_layout
 from compress.data.problems import Problem
@@ -70,19 +70,19 @@ class DatasetReport:
         }
 
 
-def check_dataset(path: Path, ignore: Sequence[str] = ()) -> DatasetReport:
+def check_dataset(path: Path, wanted: Wanted = EVERYTHING) -> DatasetReport:
     """Read every label and decode every image of every split.
 
     Raises:
         InputError: there is no dataset at `path`.
         UsageError: an ignored class that the dataset does not have.
     """
-    layout = find_layout(path)
+    layout = find_layout(path, wanted.countries)
     problems: list[Problem] = []
-    datasets = {split: load_split(layout, split, ignore, problems) for split in layout.splits}
+    datasets = {split: load_split(layout, split, wanted, problems) for split in layout.splits}
     for split, part in datasets.items():
         if not part.samples:
-            problems.append(Problem(layout.splits[split], None, "expected labelled images, found none. Add some"))
+            problems.append(Problem(layout.splits[split][0], None, "expected labelled images, found none. Add some"))
     problems += _image_problems(datasets)
     return DatasetReport(
         name=layout.name,

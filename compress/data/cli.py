@@ -13,6 +13,7 @@ from board_app.core.errors import UsageError
 
 if TYPE_CHECKING:
     from compress.data.check import DatasetReport
+    from compress.data.dataset import Wanted
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def _command(
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", type=Path, help="dataset folder: with dataset.yaml, or laid out as YOLO, VOC, COCO")
-    parser.add_argument("--ignore", nargs="+", default=(), metavar="CLASS", help="classes that do not count")
+    _add_wanted(parser)
     parser.add_argument("--figure", type=Path, metavar="FILE", help="write a sheet of pictures with boxes (.png, .jpg)")
     parser.add_argument("--json", action="store_true", help="a JSON document on stdout")
     parser.set_defaults(run=_check)
@@ -64,7 +65,7 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", type=Path, help="dataset folder to read")
     parser.add_argument("folder", type=Path, help="new folder to write")
     parser.add_argument("--to", required=True, choices=("yolo", "voc", "coco"), help="how labels are to be written")
-    parser.add_argument("--ignore", nargs="+", default=(), metavar="CLASS", help="classes whose boxes are left out")
+    _add_wanted(parser)
     parser.add_argument("--val", type=_share, default=0.0, metavar="SHARE", help="of the images for val, such as 20%%")
     parser.add_argument("--test", type=_share, default=0.0, metavar="SHARE", help="of the images for test")
     parser.set_defaults(run=_convert)
@@ -84,6 +85,29 @@ def _add_scenes(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_scenes)
 
 
+def _add_wanted(parser: argparse.ArgumentParser) -> None:
+    """What is taken of a dataset; the keys of a configuration are map_classes, ignore_classes and countries."""
+    parser.add_argument(
+        "--map", nargs="+", type=_renamed, default=(), metavar="OLD=NEW", help="give classes other names"
+    )
+    parser.add_argument("--ignore", nargs="+", default=(), metavar="CLASS", help="leave classes out; images stay")
+    parser.add_argument("--countries", nargs="+", default=(), metavar="NAME", help="of RDD, such as Japan India")
+
+
+def _renamed(text: str) -> tuple[str, str]:
+    """`OLD=NEW`; an empty NEW leaves the class out."""
+    old, separator, new = text.partition("=")
+    if not old or not separator:
+        raise argparse.ArgumentTypeError(f"expected OLD=NEW such as D01=D00, found {text!r}")
+    return old, new
+
+
+def _wanted(args: argparse.Namespace) -> Wanted:
+    from compress.data.dataset import Wanted
+
+    return Wanted(dict(args.map), args.ignore, args.countries)
+
+
 def _share(text: str) -> float:
     """`20%` or `0.2`."""
     try:
@@ -96,7 +120,7 @@ def _check(args: argparse.Namespace) -> int:
     from compress.data.check import check_dataset
     from roadslim import roadslim_version
 
-    report = check_dataset(args.dataset, args.ignore)
+    report = check_dataset(args.dataset, _wanted(args))
     if args.figure:
         from compress.data.contact_sheet import write_contact_sheet
 
@@ -143,7 +167,7 @@ def _convert(args: argparse.Namespace) -> int:
 
     check_free(args.folder)
     problems: list[Problem] = []
-    splits = load_splits(args.dataset, args.ignore, problems)
+    splits = load_splits(args.dataset, _wanted(args), problems)
     refuse(problems, args.dataset)
     if args.val or args.test:
         splits = split_by_name(splits, args.val, args.test)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from board_app.core.errors import InputError
+from compress.data.class_map import ClassMap
 from compress.data.image_size import NoImageError, image_size_hw
-from compress.data.problems import Problem
-from compress.data.sample import ClassMap, Sample, box_in_image, sample_of
+from compress.data.problems import Complaint, Corners, Problem
+from compress.data.sample import Sample, box_in_image, sample_of
 
 
 def read_coco_file(path: Path) -> dict[str, Any]:
@@ -57,8 +59,9 @@ def read_coco_split(root: Path, source: Path, classes: ClassMap, problems: list[
         boxes, class_ids = [], []
         for annotation in per_image.pop(entry.get("id"), []):
             parsed = _parse(annotation, names, classes, size_hw)
-            if isinstance(parsed, str):
-                problems.append(Problem(source, None, f"annotation {annotation.get('id')}: {parsed}"))
+            if isinstance(parsed, Complaint):
+                told = replace(parsed, message=f"annotation {annotation.get('id')}: {parsed.message}")
+                problems.append(told.at(source, None, image_path))
             elif parsed is not None:
                 class_ids.append(parsed[0])
                 boxes.append(parsed[1])
@@ -71,22 +74,24 @@ def read_coco_split(root: Path, source: Path, classes: ClassMap, problems: list[
 
 def _parse(
     annotation: dict[str, Any], names: dict[Any, str], classes: ClassMap, size_hw: tuple[int, int]
-) -> tuple[int, tuple[float, float, float, float]] | str | None:
-    """Class and box in pixels, None for an ignored class, or in words what is wrong."""
+) -> tuple[int, Corners] | Complaint | None:
+    """Class and box in pixels, None for a class that is left out, or what is wrong."""
     name = names.get(annotation.get("category_id"))
     try:
         class_id = classes.id_of(name or "")
     except KeyError:
         listing = ", ".join(classes.classes)
-        return f"expected one of the classes {listing}, found {name or annotation.get('category_id')!r}. Mend it"
+        found = name or str(annotation.get("category_id"))
+        message = f"expected one of the classes {listing}, found {found!r}. Mend it, or map or ignore the class"
+        return Complaint(message, unknown_class=found)
     if class_id is None:
         return None
     bbox = annotation.get("bbox")
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(_is_finite(value) for value in bbox):
-        return f"expected bbox with 4 numbers, found {bbox!r}. Mend or remove the annotation"
+        return Complaint(f"expected bbox with 4 numbers, found {bbox!r}. Mend or remove the annotation")
     x, y, w, h = (float(value) for value in bbox)
     box = box_in_image((x, y, x + w, y + h), size_hw)
-    return box if isinstance(box, str) else (class_id, box)
+    return box if isinstance(box, Complaint) else (class_id, box)
 
 
 def _is_finite(value: object) -> bool:

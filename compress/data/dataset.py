@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from board_app.core.atomic_file import sha256_of
 from board_app.core.errors import InputError, UsageError
+from compress.data.class_map import ClassMap, what_becomes
 from compress.data.coco_json import read_coco_split
+from compress.data.countries import check_countries, country_of
 from compress.data.layout import Layout, find_layout
 from compress.data.problems import Problem, refuse
-from compress.data.sample import ClassMap, Sample
+from compress.data.sample import Sample
 from compress.data.voc_xml import read_voc_split
 from compress.data.yolo_text import read_yolo_split
 
-__all__ = ["Dataset", "Sample", "load_split", "load_splits", "open_dataset", "read_voc", "read_yolo"]
+__all__ = ["Dataset", "Sample", "Wanted", "load_split", "load_splits", "open_dataset", "read_voc", "read_yolo"]
 
 SplitReader = Callable[[Path, Path, ClassMap, list[Problem]], list[Sample]]
 _READERS: dict[str, SplitReader] = {"yolo": read_yolo_split, "voc": read_voc_split, "coco": read_coco_split}
@@ -34,7 +36,7 @@ class Dataset:
     Attributes:
         name: of the dataset.
         root: the folder it was read from.
-        classes: names in the order of the class ids, ignored ones left out.
+        classes: names in the order of the class ids, as they are mapped, ignored ones left out.
         samples: in the order of the list file, or of the file names.
         labels: the classes in words, for people.
         origin: where the images are from, in words: tables name it beside every accuracy.
@@ -63,50 +65,102 @@ class Dataset:
         return digest.hexdigest()
 
 
-def open_dataset(path: Path, split: str | None = None, ignore: Sequence[str] = ()) -> Dataset:
+@dataclass(frozen=True)
+class Wanted:
+    """What is taken of a dataset.
+
+    Attributes:
+        map_classes: old name -> new name; several classes may become one, and an empty new name leaves a class out.
+        ignore: classes that are left out; their images stay.
+        countries: of RDD, by the names of the pictures (or of the folders, where each country has one); all if empty.
+    """
+
+    map_classes: Mapping[str, str] = field(default_factory=dict)
+    ignore: Sequence[str] = ()
+    countries: Sequence[str] = ()
+
+    def class_map(self, layout: Layout) -> ClassMap:
+        """What becomes of the dataset's classes.
+
+        Raises:
+            UsageError: it names classes that the dataset does not have, all of them.
+        """
+        becomes = what_becomes(self.map_classes, self.ignore)
+        unknown = sorted(set(becomes) - set(layout.classes))
+        if unknown and layout.kind != "voc":  # what a VOC folder does not contain is not in its list of classes
+            listing = ", ".join(layout.classes)
+            raise UsageError(
+                f"{layout.root}: cannot map or ignore {_quoted(unknown)}, found only the classes {listing}. "
+                "Mend the names"
+            )
+        return ClassMap(layout.classes, becomes)
+
+
+EVERYTHING = Wanted()
+
+
+def open_dataset(
+    path: Path,
+    split: str | None = None,
+    ignore: Sequence[str] = (),
+    map_classes: Mapping[str, str] | None = None,
+    countries: Sequence[str] = (),
+) -> Dataset:
     """Read one split of a dataset, or all of them together.
 
     Args:
         path: a dataset folder, or its dataset.yaml.
         split: `train`, `val` or whatever the dataset has; None takes all.
-        ignore: classes whose boxes are left out; the ids close up. Their images stay.
+        ignore, map_classes, countries: what is taken of it, as `Wanted` says. The ids of the classes close up.
 
     Raises:
         InputError: no dataset there, no such split, no images, or anything wrong with images or labels: the first ten
-            mistakes with file and line, and how many more there are.
-        UsageError: an ignored class that the dataset does not have.
+            mistakes with file and line, how many more there are, and every unknown class.
+        UsageError: a class to map or ignore, or a country, that the dataset does not have.
     """
-    layout = find_layout(Path(path))
+    wanted = Wanted(map_classes or {}, ignore, countries)
+    layout = find_layout(Path(path), countries)
     if split is not None and split not in layout.splits:
         raise InputError(
             f"{path}: expected a split '{split}', found {', '.join(layout.splits) or 'none'}. "
-            f"Split it: roadslim data convert {path} NEW_FOLDER --to {layout.kind} --val 20%"
+            f"Split it: roadslim data convert {path} NEW_FOLDER --to {layout.kind} --val 20% --by scene"
         )
     problems: list[Problem] = []
     names = list(layout.splits) if split is None else [split]
-    parts = [load_split(layout, name, ignore, problems) for name in names]
+    parts = [load_split(layout, name, wanted, problems) for name in names]
     refuse(problems, Path(path))
     samples = tuple(sample for part in parts for sample in part.samples)
     if not samples:
         raise InputError(f"{path}: expected labelled images, found none{f' in {split}' if split else ''}. Add some")
-    return _dataset(layout, ignore, samples)
+    return replace(parts[0], samples=samples)
 
 
-def load_splits(path: Path, ignore: Sequence[str], problems: list[Problem]) -> dict[str, Dataset]:
+def load_splits(path: Path, wanted: Wanted, problems: list[Problem]) -> dict[str, Dataset]:
     """Every split of a dataset as far as it can be read; what is wrong goes to `problems`."""
-    layout = find_layout(path)
-    return {name: load_split(layout, name, ignore, problems) for name in layout.splits}
+    layout = find_layout(path, wanted.countries)
+    return {name: load_split(layout, name, wanted, problems) for name in layout.splits}
 
 
-def load_split(layout: Layout, split: str, ignore: Sequence[str], problems: list[Problem]) -> Dataset:
+def load_split(layout: Layout, split: str, wanted: Wanted, problems: list[Problem]) -> Dataset:
     """One split as far as it can be read; what is wrong goes to `problems`."""
-    unknown = sorted(set(ignore) - set(layout.classes))
-    if unknown and layout.kind != "voc":  # what a VOC folder does not contain is not in its list of classes
-        listing = ", ".join(layout.classes)
-        raise UsageError(f"{layout.root}: cannot ignore class '{unknown[0]}', found only {listing}. Mend the name")
-    class_map = ClassMap(layout.classes, frozenset(ignore))
-    samples = _READERS[layout.kind](layout.root, layout.splits[split], class_map, problems)
-    return _dataset(layout, ignore, tuple(samples))
+    class_map = wanted.class_map(layout)
+    samples: list[Sample] = []
+    found: list[Problem] = []
+    for source in layout.splits[split]:
+        samples += _READERS[layout.kind](layout.root, source, class_map, found)
+    if wanted.countries and not layout.country_folders:
+        check_countries(wanted.countries, [country_of(sample.image_path) for sample in samples], layout.root)
+        samples = [sample for sample in samples if country_of(sample.image_path) in wanted.countries]
+        found = [problem for problem in found if country_of(problem.path) in (None, *wanted.countries)]
+    problems += found
+    return Dataset(
+        name=layout.name,
+        root=layout.root,
+        classes=class_map.kept,
+        samples=tuple(samples),
+        labels=class_map.labels(layout.labels),
+        origin=layout.origin,
+    )
 
 
 def read_yolo(list_file_or_folder: Path, classes: Sequence[str], ignore: Sequence[str] = ()) -> Dataset:
@@ -130,22 +184,14 @@ def read_voc(folder: Path, classes: Sequence[str], ignore: Sequence[str] = ()) -
 
 def _read(kind: str, root: Path, source: Path, classes: Sequence[str], ignore: Sequence[str]) -> Dataset:
     problems: list[Problem] = []
-    class_map = ClassMap(tuple(classes), frozenset(ignore))
+    class_map = ClassMap(tuple(classes), what_becomes({}, ignore))
     samples = _READERS[kind](root, source, class_map, problems)
     refuse(problems, root)
     if not samples:
         raise InputError(f"{source}: expected labelled images, found none. Add some, or name another folder")
     name = root.resolve().name
-    return Dataset(name, root, class_map.kept, tuple(samples), class_map.kept, name)
+    return Dataset(name, root, class_map.kept, tuple(samples), class_map.labels(classes), name)
 
 
-def _dataset(layout: Layout, ignore: Sequence[str], samples: tuple[Sample, ...]) -> Dataset:
-    kept = [i for i, name in enumerate(layout.classes) if name not in ignore]
-    return Dataset(
-        name=layout.name,
-        root=layout.root,
-        classes=tuple(layout.classes[i] for i in kept),
-        samples=samples,
-        labels=tuple(layout.labels[i] for i in kept),
-        origin=layout.origin,
-    )
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 from board_app.core.errors import InputError
-from board_app.core.road_damage import ROAD_CLASSES, ROAD_LABELS
+from compress.data.class_map import CLASS_LABELS
 from compress.data.coco_json import coco_class_names
+from compress.data.countries import check_countries
 from compress.data.image_size import IMAGE_SUFFIXES
 from compress.data.voc_xml import annotation_folder, voc_class_names, voc_images
 
@@ -31,8 +33,10 @@ class Layout:
         classes: in the order of the class ids.
         labels: the same classes in words, for people.
         origin: where the images are from, in words.
-        splits: name -> list file, folder or annotation file.
+        splits: name -> list files, folders or annotation files; several where each country has its own.
         parameters: what made it, where a program did.
+        name: of the dataset.
+        country_folders: each country has folders of its own, and only the wanted ones are in `splits`.
     """
 
     root: Path
@@ -40,16 +44,20 @@ class Layout:
     classes: tuple[str, ...]
     labels: tuple[str, ...]
     origin: str
-    splits: dict[str, Path]
+    splits: dict[str, tuple[Path, ...]]
     parameters: dict[str, Any] = field(default_factory=dict)
     name: str = ""
+    country_folders: bool = False
 
 
-def find_layout(path: Path) -> Layout:
+def find_layout(path: Path, countries: Sequence[str] = ()) -> Layout:
     """How the dataset at `path` (a folder or its dataset.yaml) is laid out.
+
+    Of a folder with a folder for each country only the wanted `countries` count, for their classes too; all if empty.
 
     Raises:
         InputError: nothing is there, or nothing that looks like a dataset.
+        UsageError: a wanted country has no folder where others have.
     """
     if path.is_file() and path.suffix in (".yaml", ".yml"):
         return _from_yaml(path)
@@ -60,7 +68,7 @@ def find_layout(path: Path) -> Layout:
         )
     if (path / DATASET_FILE).is_file():
         return _from_yaml(path / DATASET_FILE)
-    found = _bare_yolo(path) or _bare_voc(path) or _bare_coco(path)
+    found = _bare_yolo(path) or _bare_voc(path) or _bare_coco(path) or _rdd_countries(path, countries)
     if found is None:
         raise InputError(
             f"{path}: expected dataset.yaml, or YOLO (classes.txt, images/, labels/), VOC (Annotations/ or "
@@ -111,7 +119,7 @@ def _from_yaml(path: Path) -> Layout:
         classes=classes,
         labels=labels,
         origin=str(document.get("origin", path.parent.name)),
-        splits={str(name): path.parent / str(source) for name, source in splits.items()},
+        splits={str(name): (path.parent / str(source),) for name, source in splits.items()},
         parameters=dict(document.get("parameters") or {}),
         name=str(document.get("name", path.parent.resolve().name)),
     )
@@ -124,11 +132,11 @@ def _texts(document: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _bare(root: Path, kind: Kind, classes: tuple[str, ...], splits: dict[str, Path]) -> Layout:
+def _bare(root: Path, kind: Kind, classes: tuple[str, ...], splits: Mapping[str, Path | tuple[Path, ...]]) -> Layout:
     name = root.resolve().name
-    words = dict(zip(ROAD_CLASSES, ROAD_LABELS, strict=True))
-    labels = tuple(words.get(class_name, class_name) for class_name in classes)
-    return Layout(root, kind, classes, labels, name, splits, name=name)
+    labels = tuple(CLASS_LABELS.get(class_name, class_name) for class_name in classes)
+    sources = {split: source if isinstance(source, tuple) else (source,) for split, source in splits.items()}
+    return Layout(root, kind, classes, labels, name, sources, name=name)
 
 
 def _bare_yolo(root: Path) -> Layout | None:
@@ -161,13 +169,33 @@ def _bare_voc(root: Path) -> Layout | None:
         places = {name: annotation_folder(folder) for name, folder in subfolders.items() if voc_images(folder)}
         annotations = [place for place in places.values() if place is not None]
         splits = {name: subfolders[name] for name, place in places.items() if place is not None}
-    if not annotations:
+    return _bare(root, "voc", _voc_classes(root, annotations), splits) if annotations else None
+
+
+def _rdd_countries(root: Path, countries: Sequence[str]) -> Layout | None:
+    """Several countries at once: RDD2022's COUNTRY/train/ or RDD2020's train/COUNTRY/, each with its annotations."""
+    found: dict[str, dict[str, Path]] = {}
+    for folder in sorted(path for path in root.glob("*/*") if path.is_dir()):
+        outer, inner = folder.relative_to(root).parts
+        split, country = (outer, inner) if outer in _SPLIT_NAMES else (inner, outer)
+        if annotation_folder(folder) is not None and voc_images(folder):
+            found.setdefault(country, {})[split] = folder
+    if not found:
         return None
+    check_countries(countries, list(found), root)
+    kept = [found[country] for country in (countries or found)]
+    names = dict.fromkeys(split for folders in kept for split in folders)
+    splits = {name: tuple(folders[name] for folders in kept if name in folders) for name in names}
+    places = [annotation_folder(folder) for folders in splits.values() for folder in folders]
+    classes = _voc_classes(root, [place for place in places if place is not None])
+    return replace(_bare(root, "voc", classes, splits), country_folders=True)
+
+
+def _voc_classes(root: Path, annotations: Sequence[Path]) -> tuple[str, ...]:
+    """The classes of classes.txt in its order, else those that occur, by name."""
     if (root / "classes.txt").is_file():
-        classes = class_list(root / "classes.txt")
-    else:
-        classes = tuple(sorted(set().union(*(voc_class_names(place) for place in annotations))))
-    return _bare(root, "voc", classes, splits)
+        return class_list(root / "classes.txt")
+    return tuple(sorted(set().union(*(voc_class_names(place) for place in annotations))))
 
 
 def _bare_coco(root: Path) -> Layout | None:

@@ -1,4 +1,4 @@
-"""One labelled image, and the classes that its labels may have."""
+"""One labelled image."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from board_app.core.errors import UsageError
 from compress.data.image_size import image_size_hw
+from compress.data.problems import Complaint, Corners
 
 OVERSHOOT_PX = 1.0  # what rounding and 1-based coordinates push over the border; clipped, more is an error
 _ROUNDING_PX = 1e-3  # of six decimals in a label file, on top
@@ -40,38 +40,8 @@ class Sample:
         return image_size_hw(self.image_path)
 
 
-@dataclass(frozen=True)
-class ClassMap:
-    """The classes as a dataset names them, and those that are left when some are ignored."""
-
-    classes: tuple[str, ...]
-    ignore: frozenset[str] = frozenset()
-
-    def __post_init__(self) -> None:
-        twice = {name for name in self.classes if self.classes.count(name) > 1}
-        if twice:
-            raise UsageError(f"expected different class names, found {', '.join(sorted(twice))} twice. Rename one")
-
-    @property
-    def kept(self) -> tuple[str, ...]:
-        """The classes in order without the ignored ones."""
-        return tuple(name for name in self.classes if name not in self.ignore)
-
-    def id_of(self, name: str) -> int | None:
-        """The index of a class among the kept ones; None for an ignored one.
-
-        Raises:
-            KeyError: no such class.
-        """
-        if name in self.ignore:
-            return None
-        if name not in self.classes:
-            raise KeyError(name)
-        return self.kept.index(name)
-
-
-def box_in_image(corners: Sequence[float], size_hw: tuple[int, int]) -> tuple[float, float, float, float] | str:
-    """The box clipped to the picture, or in words why it is none.
+def box_in_image(corners: Corners, size_hw: tuple[int, int]) -> Corners | Complaint:
+    """The box clipped to the picture, or why it is none.
 
     Args:
         corners: xmin, ymin, xmax, ymax in pixels.
@@ -80,16 +50,19 @@ def box_in_image(corners: Sequence[float], size_hw: tuple[int, int]) -> tuple[fl
     x1, y1, x2, y2 = corners
     height, width = size_hw
     if not (x1 < x2 and y1 < y2):
-        return f"expected xmin < xmax and ymin < ymax, found {_shown(corners)}. Mend or remove the box"
+        message = f"expected xmin < xmax and ymin < ymax, found {_shown(corners)}. Mend or remove the box"
+        return Complaint(message, corners)
     limit = OVERSHOOT_PX + _ROUNDING_PX
     if min(x1, y1) < -limit or x2 > width + limit or y2 > height + limit:
-        return (
+        message = (
             f"expected a box inside the image of {width}x{height} pixels, found {_shown(corners)}. "
             "Mend the box, or give the image that was labelled"
         )
+        return Complaint(message, corners)
     clipped = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
     if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
-        return f"expected a box inside the image of {width}x{height} pixels, found one on its border. Remove the box"
+        message = f"expected a box inside the image of {width}x{height} pixels, found one on its border. Remove the box"
+        return Complaint(message, corners)
     return clipped
 
 
@@ -97,6 +70,6 @@ def _shown(corners: Sequence[float]) -> str:
     return " ".join(f"{corner:.6g}" for corner in corners) + " (xmin ymin xmax ymax, pixels)"
 
 
-def sample_of(image_path: Path, boxes: Sequence[tuple[float, float, float, float]], class_ids: Sequence[int]) -> Sample:
+def sample_of(image_path: Path, boxes: Sequence[Corners], class_ids: Sequence[int]) -> Sample:
     """A sample from plain lists, which may be empty."""
     return Sample(image_path, np.array(boxes, np.float32).reshape(-1, 4), np.array(class_ids, np.int32))

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 
+from compress.data.class_map import ClassMap
 from compress.data.image_size import IMAGE_SUFFIXES, NoImageError, image_size_hw
 from compress.data.list_file import listed
-from compress.data.problems import Problem
-from compress.data.sample import ClassMap, Sample, box_in_image, sample_of
+from compress.data.problems import Complaint, Corners, Problem
+from compress.data.sample import Sample, box_in_image, sample_of
 
 _LARGEST_FILE_BYTES = 10 << 20
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -183,24 +184,26 @@ def _sample(root: Element, path: Path, image_path: Path, classes: ClassMap, prob
             class_id = classes.id_of(label)
         except KeyError:
             listing = ", ".join(classes.classes)
-            message = f"expected one of the classes {listing}, found {label!r}. Mend the name, or ignore this class"
-            problems.append(Problem(path, element.line, message))
+            message = (
+                f"expected one of the classes {listing}, found {label!r}. Mend the name, or map or ignore the class"
+            )
+            problems.append(Complaint(message, unknown_class=label or "''").at(path, element.line, image_path))
             continue
         if class_id is None:
             continue
         box = _box(element, size_hw)
-        if isinstance(box, str):
-            problems.append(Problem(path, element.line, box))
+        if isinstance(box, Complaint):
+            problems.append(box.at(path, element.line, image_path))
             continue
         boxes.append(box)
         class_ids.append(class_id)
     return sample_of(image_path, boxes, class_ids)
 
 
-def _box(element: Element, size_hw: tuple[int, int]) -> tuple[float, float, float, float] | str:
+def _box(element: Element, size_hw: tuple[int, int]) -> Corners | Complaint:
     bounds = element.first("bndbox")
     if bounds is None:
-        return "expected <bndbox> in <object>, found none. Mend or remove the object"
+        return Complaint("expected <bndbox> in <object>, found none. Mend or remove the object")
     corners = []
     for tag in _CORNERS:
         found = bounds.first(tag)
@@ -210,9 +213,10 @@ def _box(element: Element, size_hw: tuple[int, int]) -> tuple[float, float, floa
             value = math.nan
         if not math.isfinite(value):
             text = "none" if found is None else repr(found.text.strip())
-            return f"expected a number as <{tag}>, found {text}. Mend or remove the object"
+            return Complaint(f"expected a number as <{tag}>, found {text}. Mend or remove the object")
         corners.append(value)
-    return box_in_image(corners, size_hw)
+    xmin, ymin, xmax, ymax = corners
+    return box_in_image((xmin, ymin, xmax, ymax), size_hw)
 
 
 def _integer(element: Element | None) -> int | None:

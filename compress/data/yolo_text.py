@@ -10,10 +10,11 @@ import math
 import re
 from pathlib import Path
 
+from compress.data.class_map import ClassMap
 from compress.data.image_size import IMAGE_SUFFIXES, NoImageError, image_size_hw
 from compress.data.list_file import listed
-from compress.data.problems import Problem
-from compress.data.sample import ClassMap, Sample, box_in_image, sample_of
+from compress.data.problems import Complaint, Corners, Problem
+from compress.data.sample import Sample, box_in_image, sample_of
 
 _FIELDS = "class x_centre y_centre width height"
 
@@ -60,8 +61,8 @@ def parse_labels(
         if not line.strip():
             continue
         parsed = _parse_line(line.split(), size_hw, classes)
-        if isinstance(parsed, str):
-            problems.append(Problem(label_path, number, parsed))
+        if isinstance(parsed, Complaint):
+            problems.append(parsed.at(label_path, number, image_path))
             continue
         class_id = classes.id_of(classes.classes[parsed[0]])
         if class_id is not None:
@@ -70,29 +71,29 @@ def parse_labels(
     return sample_of(image_path, boxes, class_ids)
 
 
-def _parse_line(
-    fields: list[str], size_hw: tuple[int, int], classes: ClassMap
-) -> tuple[int, tuple[float, float, float, float]] | str:
-    """The class as the file counts and the box in pixels, or in words what is wrong."""
+def _parse_line(fields: list[str], size_hw: tuple[int, int], classes: ClassMap) -> tuple[int, Corners] | Complaint:
+    """The class as the file counts and the box in pixels, or what is wrong."""
     if len(fields) != 5:
-        return f"expected 5 fields ({_FIELDS}), found {len(fields)}. Mend or remove the line"
+        return Complaint(f"expected 5 fields ({_FIELDS}), found {len(fields)}. Mend or remove the line")
     if not re.fullmatch("[0-9]+", fields[0]):
-        return f"expected a whole number as class, found {fields[0]!r}. Mend or remove the line"
+        return Complaint(f"expected a whole number as class, found {fields[0]!r}. Mend or remove the line")
     count = len(classes.classes)
     if int(fields[0]) >= count:
         listing = ", ".join(classes.classes)
-        return f"expected a class from 0 to {count - 1} ({listing}), found {fields[0]}. Mend the line or the class list"
+        found = f"found {fields[0]}. Mend the line or the class list"
+        return Complaint(f"expected a class from 0 to {count - 1} ({listing}), {found}")
     values = [_number(field) for field in fields[1:]]
     for field, value in zip(fields[1:], values, strict=True):
         if value is None:
-            return f"expected a number, found {field!r}. Mend or remove the line"
+            return Complaint(f"expected a number, found {field!r}. Mend or remove the line")
     x, y, w, h = (value or 0.0 for value in values)
-    if w <= 0 or h <= 0:
-        return f"expected a width and a height above 0, found {fields[3]} {fields[4]}. Mend or remove the line"
     height, width = size_hw
     corners = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
+    if w <= 0 or h <= 0:
+        message = f"expected a width and a height above 0, found {fields[3]} {fields[4]}. Mend or remove the line"
+        return Complaint(message, corners)
     box = box_in_image(corners, size_hw)
-    return box if isinstance(box, str) else (int(fields[0]), box)
+    return box if isinstance(box, Complaint) else (int(fields[0]), box)
 
 
 def _number(field: str) -> float | None:

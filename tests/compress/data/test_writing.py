@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from board_app.core.errors import InputError, UsageError
-from compress.data.dataset import Dataset, load_splits, open_dataset
+from compress.data.class_map import ClassMap
+from compress.data.dataset import Dataset, Wanted, load_splits, open_dataset
 from compress.data.layout import Kind
-from compress.data.sample import ClassMap, Sample
+from compress.data.sample import Sample
 from compress.data.splitting import split_by_name
 from compress.data.writing import label_text, write_dataset
 from compress.data.yolo_text import parse_labels
@@ -43,7 +44,7 @@ def test_round_trip(tmp_path: Path, kind: Kind) -> None:
     dataset = made(tmp_path / "source")
     parts = {name: replace(dataset, samples=dataset.samples[at:][:2]) for name, at in (("train", 0), ("val", 2))}
     write_dataset(tmp_path / "target", parts, kind)
-    assert list(load_splits(tmp_path / "target", (), [])) == ["train", "val"]
+    assert list(load_splits(tmp_path / "target", Wanted(), [])) == ["train", "val"]
     back = open_dataset(tmp_path / "target")
     assert (back.classes, back.labels, back.origin) == (dataset.classes, dataset.labels, dataset.origin)
     for before, after in zip(dataset.samples, back.samples, strict=True):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from board_app.core.errors import InputError
+from compress.data.class_map import ClassMap
 from compress.data.dataset import open_dataset
 from compress.data.problems import Problem
-from compress.data.sample import ClassMap
 from compress.data.yolo_text import label_path_of, parse_labels
 
 CLASSES = ClassMap(("D00", "D10", "Repair"))
