@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,9 @@ from compress.quantization.grid_network import GridNetwork
 from compress.quantization.report import measure, write_report
 from compress.stages.folder import StageKey
 from compress.stages.run import Run
-from compress.stages.training import teaching
+from compress.stages.training import teaching, training_of
 from compress.training.evaluation import evaluate
 from compress.training.loader import to_input
-from compress.training.trainer import Training
 from dpu import xmodel
 from roadslim import roadslim_version
 
@@ -64,7 +64,7 @@ def run_quantize(run: Run, folder: Path) -> dict[str, Any]:
     write_report(measure(quantized, batches), folder)
     accuracy = evaluate(quantized, network.heads, run.held_out(), run.class_names)
     heads = [
-        {"output": tensor.tensor, "stride": head.stride, "anchors": head.anchors, "fix_point": tensor.fix_point}
+        asdict(head.spec(tensor.tensor, tensor.fix_point))
         for tensor, head in zip(quantized.heads, network.heads, strict=True)
     ]
     return {
@@ -78,18 +78,9 @@ def run_quantize(run: Run, folder: Path) -> dict[str, Any]:
 
 def _fine_tuned(run: Run, network: GridNetwork, config: TrainingConfig, folder: Path) -> QuantizedNetwork:
     """The int8 network after training on the grid, on the labels and on the unpruned network's answers."""
-    images, hook = run.images(augmented=True), teaching(run, network)
-    training = Training(
-        network,
-        images,
-        run.held_out(),
-        run.class_names,
-        config,
-        folder,
-        hook,
-        workers=run.config.workers,
-        on_epoch=run.on_epoch,
-    )
+    teacher = run.config.distill.teacher
+    hook = teaching(run.config.distill, network, lambda: run.load_network(teacher))
+    training = training_of(run, network, run.images(augmented=True), config, folder, hook)
     return training.run()[0].quantized()
 
 

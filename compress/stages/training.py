@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 
 from board_app.core.errors import InputError
-from compress.config import TrainingConfig
+from compress.config import DistillConfig, TrainingConfig
 from compress.darknet.cfg import Cfg
 from compress.darknet.cost import gmacs, parameter_count
 from compress.darknet.model_files import save_model
@@ -27,7 +28,7 @@ from compress.training.batch import Metrics, StepHook
 from compress.training.distillation import Distillation
 from compress.training.loader import TrainingImages
 from compress.training.sparsity import Sparsity
-from compress.training.trainer import Training
+from compress.training.trainer import Network, Training
 
 _ANCHOR_IMAGES = 2000  # box shapes of so many images settle the anchors
 
@@ -93,18 +94,20 @@ def run_distill(run: Run, folder: Path) -> dict[str, Any]:
     """Fine-tune the pruned network on the labels and on the teacher's answers."""
     config = run.config.distill
     network = run.load_network("prune")
-    results, metrics = _train(run, network, run.images(augmented=True), config, folder, teaching(run, network))
+    hook = teaching(config, network, lambda: run.load_network(config.teacher))
+    results, metrics = _train(run, network, run.images(augmented=True), config, folder, hook)
     teacher_map50, pruned_map50 = run.map50(config.teacher), run.map50("prune")
     figures.draw_finetune_map(metrics, teacher_map50, pruned_map50, folder / "figure4_finetune_map.svg")
     return results
 
 
-def teaching(run: Run, network: DarknetNetwork | GridNetwork) -> StepHook:
-    """What the unpruned network adds to the training of a pruned one: nothing where its weight is 0."""
-    config = run.config.distill
-    if not config.teacher_weight:
+def teaching(
+    config: DistillConfig, network: DarknetNetwork | GridNetwork, teacher: Callable[[], DarknetNetwork]
+) -> StepHook:
+    """What a teacher adds to the training of a pruned network: nothing where all its weights are 0."""
+    if not config.has_teacher:
         return StepHook()
-    return Distillation(network, run.load_network(config.teacher), config.teacher_weight)
+    return Distillation(network, teacher(), config)
 
 
 def _settings(run: Run, training: TrainingConfig) -> dict[str, Any]:
@@ -128,11 +131,11 @@ def _fitted_anchors(images: TrainingImages, cfg: Cfg) -> list[tuple[float, float
     return [(float(width), float(height)) for width, height in fit_anchors(every, count)]
 
 
-def _train(
-    run: Run, network: DarknetNetwork, images: TrainingImages, config: TrainingConfig, folder: Path, hook: StepHook
-) -> tuple[dict[str, Any], list[Metrics]]:
-    """One training whose averaged network is written to the folder; its results and metrics."""
-    training = Training(
+def training_of(
+    run: Run, network: Network, images: TrainingImages, config: TrainingConfig, folder: Path, hook: StepHook
+) -> Training[Network]:
+    """A training with what the whole run says about it."""
+    return Training(
         network,
         images,
         run.held_out(),
@@ -143,7 +146,13 @@ def _train(
         workers=run.config.workers,
         on_epoch=run.on_epoch,
     )
-    averaged, metrics = training.run()
+
+
+def _train(
+    run: Run, network: DarknetNetwork, images: TrainingImages, config: TrainingConfig, folder: Path, hook: StepHook
+) -> tuple[dict[str, Any], list[Metrics]]:
+    """One training whose averaged network is written to the folder; its results and metrics."""
+    averaged, metrics = training_of(run, network, images, config, folder, hook).run()
     save_model(averaged, folder)
     results = {"params": parameter_count(averaged.cfg), "gmacs": gmacs(averaged.cfg)}
     return results | {name: metrics[-1][name] for name in ("map50", "map50_95")}, metrics

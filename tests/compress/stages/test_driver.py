@@ -33,14 +33,14 @@ def test_a_finished_run_is_kept_where_ever_its_folder_is(finished_copy: Path) ->
 
 def test_the_summary_ends_where_the_run_is_out_of_date(finished_copy: Path) -> None:
     """Rows of older settings would be taken for this run's."""
-    config = changed(load_config(finished_copy), "distill", teacher_weight=0.5)
+    config = changed(load_config(finished_copy), "distill", teacher_boxes=0.5)
     assert [row["model"] for row in run_stages(config, until="prune")["rows"]] == ["train", "sparsify", "prune"]
     assert (config.folder / "bundle" / "stage.json").exists()
 
 
 def test_a_fresh_stage_beyond_the_last_one_is_refused(finished_copy: Path) -> None:
     """Nothing would be made afresh."""
-    with pytest.raises(UsageError, match="--fresh distill: expected a stage up to --until prune"):
+    with pytest.raises(UsageError, match="--fresh distill: expected a stage that leads to --until prune"):
         run_stages(load_config(finished_copy), until="prune", fresh="distill")
 
 
