@@ -46,12 +46,16 @@ class Run:
     @cached_property
     def training_data(self) -> Dataset:
         """The training split."""
-        return open_dataset(self.config.data, "train", ignore=self.config.ignore_classes)
+        return self._split("train")
 
     @cached_property
     def validation_data(self) -> Dataset:
         """The split that the stages' own mAP figures come from."""
-        return open_dataset(self.config.data, "val", ignore=self.config.ignore_classes)
+        return self._split("val")
+
+    def _split(self, split: str) -> Dataset:
+        config = self.config
+        return open_dataset(config.data, split, config.ignore_classes, config.map_classes, config.countries)
 
     @property
     def class_names(self) -> tuple[str, ...]:
