@@ -141,6 +141,12 @@ class DistillConfig(TrainingConfig):
     teacher_boxes: float = Field(default=1.0, ge=0)
     teacher_features: float = Field(default=1.0, ge=0)  # where in the picture the layers before the heads look
 
+    @property
+    def has_teacher(self) -> bool:
+        """Whether any term has a weight."""
+        terms = self.teacher_objectness, self.teacher_classes, self.teacher_boxes, self.teacher_features
+        return any(terms)
+
 
 class QuantizeConfig(_Section):
     """Int8 calibration on training images; with `fine_tune` the int8 network then trains on, on the DPU's grid."""
