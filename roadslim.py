@@ -32,6 +32,7 @@ SUBCOMMANDS = {
     "prune": ("compress.pruning.cli", "cut channels and blocks"),
     "distill": ("compress.cli", "fine-tune with the unpruned network as teacher (one stage alone)"),
     "quantize": ("compress.quantization.cli", "int8 on the DPU's grid"),
+    "search": ("compress.search.cli", "the Pareto front of mAP against predicted DPU time"),
     "export": ("compress.darknet.cli", "the network in another format"),
     "evaluate": ("bench.cli", "mAP50, mAP50-95, F1 of a model on a dataset"),
     "xmodel": ("dpu.cli", "show, check and run .xmodel files"),
@@ -41,7 +42,7 @@ SUBCOMMANDS = {
     "deploy": ("deploy.cli", "put a bundle on a board and start it"),
     "bench": ("bench.cli", "measure detectors, summary table and report"),
 }
-RESUMABLE = ("compress", "train", "sparsify", "prune", "distill", "quantize", "bench")
+RESUMABLE = ("compress", "train", "sparsify", "prune", "distill", "quantize", "search", "bench")
 
 
 def roadslim_version() -> str:

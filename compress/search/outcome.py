@@ -1,0 +1,44 @@
+"""What a trial's run is asked for and what it comes to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from compress.config import CompressConfig
+
+OnEpoch = Callable[[str, dict[str, Any]], None]  # of a stage's name and an epoch's line of metrics.jsonl
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial came to: mAP50 (0 to 1), the predicted time on the board's DPU in ms, the number of parameters."""
+
+    map50: float
+    dpu_ms: float
+    board: str
+    params: int
+
+
+class Work(Protocol):
+    """Runs a trial to its end."""
+
+    def __call__(self, config: CompressConfig, evaluate: str, on_epoch: OnEpoch) -> Outcome:
+        """Run it in `config.folder`, calling `on_epoch` after every epoch; what that raises ends the trial."""
+
+
+def known_dpu_ms(config: CompressConfig) -> float | None:
+    """A trial's predicted DPU time: what it is pruned down to, or has been pruned to; None before."""
+    if config.prune.target_ms is not None:
+        return config.prune.target_ms
+    try:
+        return float(prune_report(config)["predicted_dpu_ms_after"])
+    except FileNotFoundError:
+        return None
+
+
+def prune_report(config: CompressConfig) -> dict[str, Any]:
+    """A trial's prune.json; FileNotFoundError before."""
+    return dict(json.loads((config.folder / "prune" / "prune.json").read_text(encoding="utf-8")))
