@@ -201,8 +201,7 @@ def _quantize_stage_model(stage: QuantizeStage, name: str, position: int) -> Xmo
     executor = Executor(xmodel.load(stage.xmodel))
     channels = {output.name: output.shape[-1] for output in executor.outputs}
     heads = tuple(
-        HeadSpec(head["output"], head["stride"], tuple(map(tuple, head["anchors"])), head["fix_point"])
-        for head in stage.results["heads"]
+        HeadSpec(**{**head, "anchors": tuple(map(tuple, head["anchors"]))}) for head in stage.results["heads"]
     )
     entry = executor.inputs[0]
     spec = DetectorSpec(
@@ -299,7 +298,7 @@ def _spec_of_cfg(cfg: Cfg, name: str) -> DetectorSpec:
         name=name,
         classes=tuple(str(index) for index in range(cfg.classes)),
         input_hw=cfg.input_hw,
-        heads=tuple(HeadSpec(f"layer{head.layer}", head.stride, head.anchors, 0) for head in heads),
+        heads=tuple(head.spec(f"layer{head.layer}") for head in heads),
     )
 
 

@@ -48,9 +48,13 @@ def _spec(model: onnx.ModelProto, name: str) -> DetectorSpec | None:
     sides = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
     strides = [int(stride) for stride in metadata["strides"].split(",")]
     anchors = [[float(side) for side in head.split(",")] for head in metadata["anchors"].split(";")]
+    scales = [float(scale) for scale in metadata.get("scale_xy", ",".join("1" for _ in strides)).split(",")]
+    softmaxes = [flag == "1" for flag in metadata.get("softmax", ",".join("0" for _ in strides)).split(",")]
     heads = tuple(
-        HeadSpec(output.name, stride, tuple(zip(flat[::2], flat[1::2], strict=True)), 0)
-        for output, stride, flat in zip(model.graph.output, strides, anchors, strict=True)
+        HeadSpec(output.name, stride, tuple(zip(flat[::2], flat[1::2], strict=True)), 0, scale, softmax)
+        for output, stride, flat, scale, softmax in zip(
+            model.graph.output, strides, anchors, scales, softmaxes, strict=True
+        )
     )
     classes = tuple(str(index) for index in range(int(metadata["classes"])))
     return DetectorSpec(name=name, classes=classes, input_hw=(sides[2], sides[3]), heads=heads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.models import cost_of_layers, open_model
@@ -12,6 +13,11 @@ from board_app.core.atomic_file import sha256_of
 from board_app.core.errors import BundleError, InputError, RoadslimError, UsageError
 from compress.darknet.cfg import read_cfg
 from compress.darknet.cost import gmacs, parameter_count
+from compress.darknet.model_files import save_model
+from compress.darknet.network import DarknetNetwork
+from compress.darknet.onnx_export import export_onnx
+from compress.darknet.testing import randomise
+from compress.darknet.testing_families import family_cfg
 
 
 def test_every_form_names_the_same_network(run_folder: Path) -> None:
@@ -33,6 +39,19 @@ def test_every_form_names_the_same_network(run_folder: Path) -> None:
         assert model.record.gmacs == pytest.approx(gmacs(read_cfg(cfg)))
     assert models[0].record.sha256 == sha256_of(weights)
     assert [model.record.precision for model in models] == ["float32"] * 3 + ["int8"] * 2
+
+
+@pytest.mark.parametrize("name", ["yolov2", "yolov4-tiny"])
+def test_heads_of_other_families_are_decoded_their_way(name: str, tmp_path: Path) -> None:
+    """An exported network says of softmax and scale what its cfg says, and so its boxes are the same."""
+    network = randomise(DarknetNetwork(family_cfg(name, factor=1 / 8)))
+    export_onnx(network, tmp_path / "a.onnx")
+    heads = open_model(tmp_path / "a.onnx").spec.heads
+    expected = open_model(None, *save_model(network, tmp_path)).spec.heads
+    for head, wanted in zip(heads, expected, strict=True):
+        assert (head.stride, head.scale_xy, head.softmax) == (wanted.stride, wanted.scale_xy, wanted.softmax)
+        assert np.array(head.anchors) == pytest.approx(np.array(wanted.anchors))
+    assert heads[0].softmax == (name == "yolov2") and heads[0].scale_xy == (1.0 if name == "yolov2" else 1.05)
 
 
 def test_parameters_are_the_trained_ones_or_the_folded_ones(run_folder: Path) -> None:

@@ -60,6 +60,19 @@ def test_what_is_written_is_read(bundle_path: Path) -> None:
     assert bundle.model_sha256 == bundle.spec.files["model.xmodel"]
 
 
+def test_a_head_says_how_it_is_decoded(tmp_path: Path) -> None:
+    """What a YOLOv2 or v4 head does otherwise comes back; a scale of 0 would lose the boxes and is refused."""
+    (head,) = fields()["heads"]
+    other = [{**head, "scale_xy": 1.05, "softmax": True}]
+    write_bundle(tmp_path / "a.bundle", fields(heads=other), b"model", ["Crack", "Pothole"])
+    assert load_bundle(tmp_path / "a.bundle").spec.heads == (
+        HeadSpec("head", 32, ((10.0, 20.0), (30.5, 40.0)), 3, 1.05, True),
+    )
+    for key, value in (("scale_xy", 0), ("softmax", 1)):
+        with pytest.raises(BundleError, match=key):
+            write_bundle(tmp_path / "b.bundle", fields(heads=[{**head, key: value}]), b"model", ["a", "b"])
+
+
 def test_rewriting_the_same_gives_the_same_bytes(bundle_path: Path) -> None:
     """A bundle written again, over the old one, is byte for byte the same and leaves nothing beside it."""
     before = tree(bundle_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ SPECS = [
     HeadSpec("deep", 32, ((40.0, 30.0), (60.0, 50.0)), 2),
     HeadSpec("fine", 16, ((10.0, 12.0), (5.5, 9.25)), 3),
 ]
+OTHER_SPECS = [replace(SPECS[0], scale_xy=1.2), replace(SPECS[1], softmax=True)]  # as of YOLOv4 and YOLOv2
 CLASSES = 3
 
 
@@ -24,17 +26,23 @@ def random_heads(seed: int) -> list[np.ndarray]:
     return [rng.normal(0, 1.5, shape).astype(np.float32) for shape in shapes]
 
 
-def plain_loop(heads: list[np.ndarray], threshold: float, multi_label: bool) -> list[tuple[float, ...]]:
+def plain_loop(
+    heads: list[np.ndarray], specs: list[HeadSpec], threshold: float, multi_label: bool
+) -> list[tuple[float, ...]]:
     """The published formulas, cell by cell, in double precision: (x1, y1, x2, y2, confidence, class)."""
     found: list[tuple[float, ...]] = []
-    for head, spec in zip(heads, SPECS, strict=True):
+    for head, spec in zip(heads, specs, strict=True):
         for y in range(head.shape[0]):
             for x in range(head.shape[1]):
                 for a, (anchor_w, anchor_h) in enumerate(spec.anchors):
                     t = head[y, x, a * (5 + CLASSES) : (a + 1) * (5 + CLASSES)].astype(float)
                     s = [1 / (1 + math.exp(-v)) for v in t]
-                    cx, cy = (s[0] + x) * spec.stride, (s[1] + y) * spec.stride
+                    cx, cy = (
+                        (0.5 + spec.scale_xy * (s[k] - 0.5) + cell) * spec.stride for k, cell in enumerate((x, y))
+                    )
                     w, h = anchor_w * math.exp(t[2]), anchor_h * math.exp(t[3])
+                    if spec.softmax:
+                        s[5:] = [math.exp(v) / sum(map(math.exp, t[5:])) for v in t[5:]]
                     scores = [s[4] * score for score in s[5:]]
                     classes = range(CLASSES) if multi_label else [max(range(CLASSES), key=scores.__getitem__)]
                     for c in classes:
@@ -45,11 +53,12 @@ def plain_loop(heads: list[np.ndarray], threshold: float, multi_label: bool) -> 
 
 @pytest.mark.parametrize("threshold", [0.9999, 0.0, 0.01, 0.25, 0.6])
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_decoding_equals_the_plain_loop(threshold: float, multi_label: bool) -> None:
+@pytest.mark.parametrize("specs", [SPECS, OTHER_SPECS], ids=["v3", "v4 and v2"])
+def test_decoding_equals_the_plain_loop(specs: list[HeadSpec], threshold: float, multi_label: bool) -> None:
     """Every box, confidence and class is that of the formulas written out; none above 0.9999 first."""
     heads = random_heads(5)
-    expected = np.array(plain_loop(heads, threshold, multi_label)).reshape(-1, 6)
-    found = decode_heads(heads, SPECS, INPUT_HW, CLASSES, threshold, multi_label)
+    expected = np.array(plain_loop(heads, specs, threshold, multi_label)).reshape(-1, 6)
+    found = decode_heads(heads, specs, INPUT_HW, CLASSES, threshold, multi_label)
     assert found.boxes_xyxy.dtype == np.float32 and found.class_id.dtype == np.int32
     assert len(found) == len(expected)
     np.testing.assert_allclose(found.boxes_xyxy, expected[:, :4], rtol=1e-5, atol=1e-3)

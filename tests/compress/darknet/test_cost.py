@@ -7,14 +7,14 @@ import torch
 
 from compress.darknet.cost import dpu_layers, gmacs, parameter_count
 from compress.darknet.network import ConvolutionLayer, DarknetNetwork
-from compress.darknet.testing import random_cfg
+from compress.darknet.testing import MORE, random_cfg
 from compress.darknet.topologies import yolov3_cfg
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_costs_are_those_of_the_network(seed: int) -> None:
     """Parameters equal torch's count; multiply-accumulates equal outputs times kernel size, seen while it runs."""
-    network = DarknetNetwork(random_cfg(seed)).eval()
+    network = DarknetNetwork(random_cfg(seed, more=MORE)).eval()
     assert parameter_count(network.cfg) == sum(p.numel() for p in network.parameters())
     outputs = network.forward_layers(torch.zeros(1, 3, *network.cfg.input_hw))
     macs = sum(

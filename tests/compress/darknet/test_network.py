@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from board_app.core.errors import InputError
 from compress.darknet.activations import activated
-from compress.darknet.cfg import parse_cfg
+from compress.darknet.cfg import Cfg, cfg_text, parse_cfg
 from compress.darknet.heads import Head
 from compress.darknet.model_files import load_model, save_model
 from compress.darknet.network import DarknetNetwork, ReorgLayer, UpsampleLayer
-from compress.darknet.testing import random_cfg, randomise
+from compress.darknet.testing import MORE, random_cfg, randomise
+from compress.darknet.testing_families import FAMILIES, family_cfg
 from compress.darknet.topologies import yolov3_cfg
 
 
@@ -59,11 +60,26 @@ def test_random_networks_equal_opencv(seed: int, tmp_path: Path) -> None:
         np.testing.assert_allclose(our.numpy(), other, rtol=1e-4, atol=1e-4)
 
 
-@given(st.integers(0, 10_000))
+@pytest.mark.parametrize("seed", range(25))
+def test_newer_networks_equal_opencv(seed: int, tmp_path: Path) -> None:
+    """So do those with pyramids, reorg, grouped convolutions and every activation that OpenCV reads."""
+    cfg = random_cfg(seed, more=("spatial_pyramid", "reorg", "grouped", "activations"))
+    network = randomise(DarknetNetwork(parse_cfg(cfg_text(cfg).replace("relu6", "mish"), "x")), seed)
+    network.header.seen = 1
+    paths = save_model(network, tmp_path)
+    network = load_model(*paths)
+    images = np.random.default_rng(seed).random((1, 3, *network.cfg.input_hw), np.float32)
+    with torch.no_grad():
+        ours = network(torch.from_numpy(images))
+    for our, other in zip(ours, opencv_heads(*paths, images, network.heads), strict=True):
+        np.testing.assert_allclose(our.numpy(), other, rtol=1e-4, atol=1e-4)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([(), MORE]))
 @settings(max_examples=25, deadline=None)
-def test_every_layer_on_its_own_gives_the_same_heads(seed: int) -> None:
+def test_every_layer_on_its_own_gives_the_same_heads(seed: int, more: Sequence[str]) -> None:
     """Freeing outputs early changes nothing: forward equals forward_layers, and shapes are those of the cfg."""
-    network = randomise(DarknetNetwork(random_cfg(seed)), seed)
+    network = randomise(DarknetNetwork(random_cfg(seed, more=more)), seed)
     images = torch.rand(2, 3, *network.cfg.input_hw)
     with torch.no_grad():
         heads, layers = network(images), network.forward_layers(images)
@@ -73,11 +89,33 @@ def test_every_layer_on_its_own_gives_the_same_heads(seed: int) -> None:
         assert raw.shape[2] * head.stride == network.cfg.input_hw[0]
 
 
-def test_gradients_reach_every_parameter() -> None:
+@pytest.mark.parametrize("cfg", [yolov3_cfg(6, (64, 64), 0.125), *(family_cfg(name, factor=0.1) for name in FAMILIES)])
+def test_gradients_reach_every_parameter(cfg: Cfg) -> None:
     """One backward pass in training mode gives every parameter a finite gradient, activations in place and all."""
-    network = DarknetNetwork(yolov3_cfg(6, (64, 64), 0.125)).train()
+    network = DarknetNetwork(cfg).train()
     sum(raw.square().mean() for raw in network(torch.rand(2, 3, 64, 64))).backward()
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in network.parameters())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_gradients_pass_every_kind_of_layer(seed: int) -> None:
+    """They equal numerical ones in float64 where activations are in place, and sums and grouped routes follow."""
+    network = randomise(DarknetNetwork(random_cfg(seed, 6, (8, 8), more=MORE)), seed).double()
+    images = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    parameter = network.convolution(0).conv.weight
+
+    def loss() -> torch.Tensor:
+        return torch.stack([raw.square().sum() for raw in network(images)]).sum()
+
+    (gradient,) = torch.autograd.grad(loss(), parameter, allow_unused=True)
+    step = 1e-6 * torch.randn(parameter.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        parameter += step
+        above = float(loss())
+        parameter -= 2 * step
+        slope = (above - float(loss())) / 2
+    expected = 0.0 if gradient is None else float((gradient * step).sum())
+    assert slope == pytest.approx(expected, rel=1e-4, abs=1e-9)
 
 
 @pytest.mark.parametrize("slope", [0.1, 26 / 256])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -11,7 +12,7 @@ import torch
 
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.onnx_export import export_onnx
-from compress.darknet.testing import random_cfg, randomise
+from compress.darknet.testing import MORE, random_cfg, randomise
 from compress.darknet.topologies import yolov3_cfg
 
 
@@ -29,10 +30,11 @@ def assert_equal_outputs(network: DarknetNetwork, path: Path) -> None:
         torch.testing.assert_close(torch.from_numpy(found), raw, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("more", [(), MORE], ids=["yolov3", "all"])
 @pytest.mark.parametrize("seed", range(25))
-def test_random_networks_export_as_they_are(seed: int, tmp_path: Path) -> None:
-    """Every kind of layer, padding and route comes out the same in ONNX Runtime."""
-    assert_equal_outputs(randomise(DarknetNetwork(random_cfg(seed)), seed), tmp_path / "a.onnx")
+def test_random_networks_export_as_they_are(seed: int, more: Sequence[str], tmp_path: Path) -> None:
+    """Every kind of layer, activation, padding and route comes out the same in ONNX Runtime."""
+    assert_equal_outputs(randomise(DarknetNetwork(random_cfg(seed, more=more)), seed), tmp_path / "a.onnx")
 
 
 def test_yolov3_exports_as_it_is(tmp_path: Path) -> None:

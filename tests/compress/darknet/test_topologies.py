@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from board_app.core.errors import InputError
-from compress.darknet.cfg import layer_shapes, read_cfg
+from compress.darknet.cfg import layer_shapes, parse_cfg, read_cfg
 from compress.darknet.cost import parameter_count
-from compress.darknet.topologies import with_anchors, with_classes, yolov3_cfg, yolov3_tiny_cfg
+from compress.darknet.testing_families import FAMILIES, family_cfg
+from compress.darknet.topologies import with_anchors, with_classes, with_width, yolov3_cfg, yolov3_tiny_cfg
 
 
 def test_yolov3_for_six_classes_is_the_published_one() -> None:
@@ -32,6 +33,31 @@ def test_reduced_widths_keep_the_topology(width: float) -> None:
             assert int(slim.options["filters"]) == max(8, round(int(wide.options["filters"]) * width / 8) * 8)
         else:
             assert slim == wide
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_any_cfg_can_be_narrower(name: str) -> None:
+    """Half the width of a family has the same sections and heads, every other layer half the filters."""
+    full, half = family_cfg(name), family_cfg(name, factor=0.5)
+    assert (full.name, half.name) == (name, f"{name}-x0.5")
+    for wide, slim in zip(full.layers, half.layers, strict=True):
+        if slim.options.get("batch_normalize"):
+            assert slim == wide.with_options(filters=int(wide.options["filters"]) // 2)
+        else:
+            assert slim == wide
+    assert with_width(full, 1) is full
+
+
+def test_a_depthwise_convolution_stays_one() -> None:
+    """Its groups follow its channels; groups that do not divide the new widths are refused with the line."""
+    conv = "[convolutional]\nfilters={}\ngroups={}\nactivation=relu\n"
+    head = "[convolutional]\nfilters=6\nactivation=linear\n[yolo]\nanchors=1,1\nclasses=1\n"
+    text = "[net]\nwidth=8\nheight=8\n" + conv.format(32, 1) + conv.format(32, 32) + conv.format(64, {}) + head
+    narrow = with_width(parse_cfg(text.format(2), "x"), 0.5)
+    assert [section.options.get("groups") for section in narrow.layers[:3]] == ["1", "16", "2"]
+    assert [section.integer("filters") for section in narrow.layers[:4]] == [16, 16, 32, 6]
+    with pytest.raises(InputError, match=r"line 15, .*'groups' that divides.*groups=16"):
+        with_width(parse_cfg(text.format(16), "x"), 0.25)
 
 
 def test_tiny_is_the_original(shared_data: Path) -> None:
