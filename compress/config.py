@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -99,12 +100,41 @@ class TrainingConfig(_Section):
     """One training; the learning rate rises linearly over `warmup_share` of the steps, then falls as a cosine."""
 
     epochs: PositiveInt = 100
-    batch_size: PositiveInt = 16
+    batch_size: PositiveInt = 16  # pictures of an optimiser step, of all processes together
+    micro_batch: PositiveInt | None = None  # of them go through the network at once; null: all of a process
+    statistics_batch: PositiveInt | None = None  # of them share batch statistics, a divisor of micro_batch; null: as
+    # many as go through at once. With it results depend neither on micro_batch nor on the number of processes
+    precision: Literal["float32", "bf16", "fp16"] = "float32"  # of the network's products; fp16 needs a GPU
     learning_rate: float = Field(default=0.002, gt=0)
     warmup_share: Share = 0.05
     weight_decay: float = Field(default=0.0005, ge=0)  # on convolution weights only
     ema_steps: PositiveInt = 100  # the averaged weights, which are evaluated and kept, look back about so many steps
+    multi_scale: tuple[int, int] | None = Field(
+        default=None, description="Write the smallest and largest longer side in pixels, multiples of 32: [256, 512]"
+    )  # drawn anew every 10 steps; null: always the network's input
     evaluate_every: PositiveInt = 1  # epochs between two mAP figures; the last epoch always has one
+    patience: PositiveInt | None = None  # evaluations without a better mAP50 that end it, with the best weights kept
+    checkpoint_minutes: float | None = Field(default=None, gt=0)  # between checkpoints; one ends every epoch anyway
+
+    @field_validator("multi_scale")
+    @classmethod
+    def _sides(cls, sides: tuple[int, int] | None) -> tuple[int, int] | None:
+        if sides and (sides[0] > sides[1] or sides[0] < 32 or any(side % 32 for side in sides)):
+            raise ValueError("expected multiples of 32, the smaller first")
+        return sides
+
+    @field_validator("statistics_batch")
+    @classmethod
+    def _divisor(cls, statistics_batch: int | None, info: ValidationInfo) -> int | None:
+        micro_batch = info.data.get("micro_batch")
+        if statistics_batch and micro_batch and micro_batch % statistics_batch:
+            raise ValueError(f"expected a divisor of micro_batch {micro_batch}")
+        return statistics_batch
+
+    def result_settings(self) -> dict[str, Any]:
+        """The settings that the weights follow from: not how a batch is cut where that changes nothing."""
+        free = {"checkpoint_minutes"} | ({"micro_batch"} if self.statistics_batch else set())
+        return self.model_dump(mode="json", exclude=free)
 
 
 class SparsifyConfig(TrainingConfig):
@@ -118,6 +148,13 @@ class SparsifyConfig(TrainingConfig):
     target_share: Share | None = None  # proximal: of the gammas at zero; null: as many as the prune stage would cut
     l1: float = Field(default=0.001, ge=0)  # constant: added to every gamma's gradient, once an optimiser step
     l1_after_half: Literal["same", "hundredth", "spare_top"] = "same"  # constant: of the steps
+
+    @field_validator("patience")
+    @classmethod
+    def _to_its_end(cls, patience: int | None) -> int | None:
+        if patience is not None:
+            raise ValueError("expected null: only at its end are all the zeros there")
+        return patience
 
 
 class PruneConfig(_Section):
@@ -159,6 +196,13 @@ class QuantizeConfig(_Section):
     )
     calibration_target: Literal["tensor", "outputs"] = "tensor"  # each tensor's own error, or the heads' (minutes)
     fine_tune: TrainingConfig | None = None
+
+    @field_validator("fine_tune")
+    @classmethod
+    def _on_the_grid(cls, fine_tune: TrainingConfig | None) -> TrainingConfig | None:
+        if fine_tune and fine_tune.precision != "float32":
+            raise ValueError("expected precision float32, in which the DPU's grid is exact")
+        return fine_tune
 
 
 class GivenConfig(_Section):
