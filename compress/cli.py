@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from board_app.core.errors import UsageError
 from compress.stage_flags import add_print_config, add_stage_flags, config_flags
 
 if TYPE_CHECKING:
@@ -66,11 +67,20 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         "Train, make sparse, prune, distil, quantise and bundle a detector. Every stage has its folder in runs/NAME/; "
         "a killed run goes on from there, a finished stage is skipped while its inputs and settings are the same."
     )
-    parser.epilog = "example:\n  roadslim compress configs/demo.yaml --until prune"
+    parser.epilog = (
+        "examples:\n  roadslim compress configs/demo.yaml --until prune\n"
+        "  roadslim compress configs/yolov3-608-rdd2022.yaml --estimate --images 10000"
+    )
     stages = ("train", "sparsify", "prune", "distill", "quantize", "bundle")
     parser.add_argument("--until", choices=stages, default="bundle", metavar="STAGE", help="stop after this stage")
     parser.add_argument("--fresh", choices=stages, metavar="STAGE", help="run this stage again, finished or not")
     add_print_config(parser)
+    parser.add_argument(
+        "--estimate", action="store_true", help="measure some steps of every stage, say what the run would take, stop"
+    )
+    parser.add_argument(
+        "--images", type=int, metavar="N", help="with --estimate: of training, where the dataset is not there yet"
+    )
     parser.set_defaults(run=_run_all)
 
 
@@ -80,6 +90,10 @@ def _run_all(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     if args.print_config:
         return _print_config(config, args)
+    if args.estimate:
+        return _estimate(config, args)
+    if args.images is not None:
+        raise UsageError("--images: expected --estimate with it, found none. Add it, or leave out --images")
     from compress.stages import run_stages
 
     summary = run_stages(config, args.until, args.fresh)
@@ -91,6 +105,15 @@ def _run_all(args: argparse.Namespace) -> int:
         shares = [f"{label} {100 * row[key]:.1f} %" for label, key in _SHARES if row[key] is not None]
         print(f"{row['model']:<9} {row['params']:>12,} parameters  {', '.join(shares)}")
     print(f"\n{_finished(config, [row['model'] for row in rows])} (mAP50 on the validation split)")
+    return 0
+
+
+def _estimate(config: CompressConfig, args: argparse.Namespace) -> int:
+    from compress.estimate import estimate_run
+    from compress.estimate.text import estimate_document, estimate_text
+
+    estimate = estimate_run(config, args.until, args.images)
+    print(json.dumps(_header() | estimate_document(estimate), indent=1) if args.json else estimate_text(estimate))
     return 0
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from board_app.core.road_scenes import ROAD_CLASSES, render_scene
 from compress.config import load_config
-from compress.stages import run_stages
 
 SMALL_RUN = """
 name: small
@@ -24,7 +23,7 @@ prune: {{channels: 50%, blocks: 2}}
 distill: {{epochs: 2, batch_size: 4, evaluate_every: 2}}
 quantize: {{images: 8, batch_size: 4, fine_tune: {{epochs: 2, batch_size: 4}}}}
 """
-SMALL_CFG = Path(__file__).parents[1] / "small.cfg"
+SMALL_CFG = Path(__file__).with_name("small.cfg")
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +62,8 @@ def small_run(small_data: Path, tmp_path: Path):
 @pytest.fixture(scope="session")
 def finished_small_run(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of every stage, made once; tests work on copies (`finished_copy`)."""
+    from compress.stages import run_stages
+
     runs = tmp_path_factory.mktemp("finished")
     path = runs / "small.yaml"
     path.write_text(SMALL_RUN.format(data=small_data, runs=runs, cfg=SMALL_CFG))

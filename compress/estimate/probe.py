@@ -1,0 +1,202 @@
+"""Probes: a few real optimiser steps and evaluations, timed, and from two of them a larger step's time and memory."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from compress.config import CompressConfig, TrainingConfig
+from compress.darknet.network import DarknetNetwork
+from compress.data.sample import Sample
+from compress.estimate.memory import peak_memory
+from compress.quantization.grid_network import GridNetwork
+from compress.training.batch import StepHook
+from compress.training.evaluation import evaluate
+from compress.training.loader import TrainingImages
+from compress.training.trainer import Training
+
+STEPS = 3  # of a probe; the first warms up
+STATISTICS_IMAGES = 128  # through the network for BN statistics, before an evaluation
+_SMALLEST = 64  # pixels of a side: below, a batch of one has no BN statistics
+_SECONDS = 6.0  # that the steps of a probe may take
+_WORTH = 1.5  # times the last step: what a further probe must be to be run
+_MEMORY_SHARE = 0.5  # of what is available, that a probe may take
+
+# For pictures of a size: the network that is trained, and what the stage adds.
+Workload = (
+    Callable[[tuple[int, int]], tuple[DarknetNetwork, StepHook]]
+    | Callable[[tuple[int, int]], tuple[GridNetwork, StepHook]]
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """So many pictures of a size through a network."""
+
+    images: int
+    input_hw: tuple[int, int]
+
+    @property
+    def pixels(self) -> int:
+        """What time and memory grow with."""
+        return self.images * self.input_hw[0] * self.input_hw[1]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a step costs, and the end of an epoch.
+
+    Attributes:
+        step: the pictures of a step.
+        step_s: seconds of an optimiser step, pictures varied and network updated.
+        evaluation_s: seconds to evaluate one picture.
+        save_s: seconds of what else ends an epoch: the checkpoint.
+        process_bytes: the most memory in use.
+        gpu_bytes: the same of a GPU.
+        checkpoint_bytes: on disk while the training runs.
+    """
+
+    step: Step
+    step_s: float
+    evaluation_s: float
+    save_s: float
+    process_bytes: int
+    gpu_bytes: int
+    checkpoint_bytes: int
+
+    def scaled(self, smaller: Cost, step: Step) -> Cost:
+        """Another step's cost, on the line through this one and a smaller one."""
+        if step == self.step:
+            return self
+
+        def along(mine: float, other: float, mine_at: int, other_at: int, wanted: int) -> float:
+            slope = (mine - other) / (mine_at - other_at) if mine_at > other_at else mine / mine_at
+            return mine + max(slope, 0.0) * (wanted - mine_at)
+
+        def by_step(name: str) -> float:
+            ends = self.step.pixels, smaller.step.pixels
+            return along(getattr(self, name), getattr(smaller, name), *ends, step.pixels)
+
+        one, other, wanted = (Step(1, each.input_hw).pixels for each in (self.step, smaller.step, step))
+        return Cost(
+            step=step,
+            step_s=by_step("step_s"),
+            evaluation_s=along(self.evaluation_s, smaller.evaluation_s, one, other, wanted),
+            save_s=self.save_s,
+            process_bytes=int(by_step("process_bytes")),
+            gpu_bytes=int(by_step("gpu_bytes")),
+            checkpoint_bytes=self.checkpoint_bytes,
+        )
+
+
+@dataclass(frozen=True)
+class Prober:
+    """Runs probes with a run's own settings.
+
+    Attributes:
+        config: the run's.
+        samples: pictures to take, again and again if they are few.
+        class_names: of the pictures' class ids.
+        memory_bytes: what a probe may take.
+    """
+
+    config: CompressConfig
+    samples: Sequence[Sample]
+    class_names: Sequence[str]
+    memory_bytes: int
+
+    def cost(self, work: Workload, training: TrainingConfig) -> tuple[Cost, Step]:
+        """What a step of this training costs, and the largest step that was run for it."""
+        wanted = Step(training.batch_size, self.config.network.input_hw)
+        costs = [self.measure(work, training, _smallest(wanted))]
+        while costs[-1].step != wanted:
+            larger = _largest_within(costs[-1], wanted, self.memory_bytes * _MEMORY_SHARE)
+            if larger.pixels < _WORTH * costs[-1].step.pixels:
+                break
+            costs.append(self.measure(work, training, larger))
+        return costs[-1].scaled(costs[0], wanted), costs[-1].step
+
+    def measure(self, work: Workload, training: TrainingConfig, step: Step) -> Cost:
+        """Run a few steps and one evaluation, as a training does."""
+        config = training.model_copy(update={"epochs": 1, "batch_size": step.images, "evaluate_every": 1})
+        with peak_memory() as peak, tempfile.TemporaryDirectory() as folder, _quiet():
+            network, hook = work(step.input_hw)
+            network = cast("DarknetNetwork", network)  # a training takes either
+            images, held_out = self._images(step, STEPS * step.images), self._images(step, step.images)
+            ends = _noted(hook)
+            training_run = Training(
+                network, images, held_out, self.class_names, config, Path(folder), hook, workers=self.config.workers
+            )
+            averaged, _ = training_run.run()
+            ended = time.monotonic()
+            evaluate(averaged, network.heads, held_out, self.class_names)
+            evaluation_s = (time.monotonic() - ended) / len(held_out)
+            checkpoint_bytes = sum(path.stat().st_size for path in Path(folder).iterdir())
+        passes = len(held_out) + min(STATISTICS_IMAGES, len(images))
+        return Cost(
+            step=step,
+            step_s=statistics.median(late - early for early, late in zip(ends, ends[1:], strict=False)),
+            evaluation_s=evaluation_s,
+            save_s=max(ended - ends[-1] - passes * evaluation_s, 0.0),
+            process_bytes=peak.process_bytes,
+            gpu_bytes=peak.gpu_bytes,
+            checkpoint_bytes=checkpoint_bytes,
+        )
+
+    def _images(self, step: Step, count: int) -> TrainingImages:
+        samples = [self.samples[index % len(self.samples)] for index in range(count)]
+        config = self.config
+        return TrainingImages(samples, step.input_hw, config.augment, config.seed, self.class_names, config.cache_mb)
+
+
+def _smallest(wanted: Step) -> Step:
+    """One picture at about a quarter of the sides."""
+    height, width = (min(side, max(_SMALLEST, side // 4 // 32 * 32)) for side in wanted.input_hw)
+    return Step(1, (height, width))
+
+
+def _largest_within(first: Cost, wanted: Step, memory_bytes: float) -> Step:
+    """The largest step up to the wanted one whose time and memory, grown in proportion, stay within the limits."""
+    seconds = _SECONDS / STEPS / first.step_s
+    memory = (memory_bytes - first.process_bytes) / max(first.process_bytes, 1) + 1
+    growth = min(seconds, memory) * first.step.pixels
+    one = Step(1, wanted.input_hw)
+    if growth >= one.pixels:
+        return Step(min(wanted.images, int(growth // one.pixels)), wanted.input_hw)
+    scale = max((growth / one.pixels) ** 0.5, 0.0)
+    height, width = (
+        max(least, int(side * scale) // 32 * 32)
+        for side, least in zip(wanted.input_hw, first.step.input_hw, strict=True)
+    )
+    return Step(1, (height, width))
+
+
+def _noted(hook: StepHook) -> list[float]:
+    """The times at which the hook's steps end, noted from now on."""
+    ends: list[float] = []
+    after_step = hook.after_step
+
+    def noting(step: int, learning_rate: float) -> None:
+        after_step(step, learning_rate)
+        ends.append(time.monotonic())
+
+    hook.after_step = noting  # type: ignore[method-assign]
+    return ends
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No lines about the epochs of a probe."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,231 @@
+"""The stages of a run, each estimated with the networks, steps and settings that it would have."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from compress.config import CompressConfig, TrainingConfig
+from compress.darknet.cfg import Cfg, read_cfg
+from compress.darknet.cost import gmacs, parameter_count
+from compress.darknet.network import DarknetNetwork
+from compress.darknet.testing import randomise
+from compress.estimate.memory import Peak, available_bytes, peak_memory
+from compress.estimate.pictures import Pictures, pictures_of
+from compress.estimate.probe import Prober, Step, Workload
+from compress.estimate.stage_estimate import Splits, StageEstimate, training_estimate
+from compress.pruning import prune
+from compress.quantization import QuantizedNetwork, quantize
+from compress.quantization.grid_network import GridNetwork
+from compress.quantization.report import measure
+from compress.stages.driver import STAGE_NAMES
+from compress.stages.pruning import prune_options
+from compress.stages.run import Run
+from compress.stages.training import initialise, teaching
+from compress.starting_point import starting_cfg, with_input
+from compress.training.batch import StepHook
+from compress.training.evaluation import evaluate
+from compress.training.loader import TrainingImages, to_input
+from compress.training.sparsity import Sparsity
+
+log = logging.getLogger(__name__)
+_FLOAT_BYTES = 4
+_CALIBRATION_IMAGES = 2
+
+
+@dataclass(frozen=True)
+class RunEstimate:
+    """Every stage that would run, the pictures counted with, and the device's memory."""
+
+    stages: tuple[StageEstimate, ...]
+    splits: Splits
+    pictures: str
+    available_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Of all stages."""
+        return sum(stage.seconds for stage in self.stages)
+
+
+def estimate_run(config: CompressConfig, until: str, images: int | None = None) -> RunEstimate:
+    """Estimate the stages that lead to `until`, without training anything to the end.
+
+    Args:
+        config: the run.
+        until: its last stage.
+        images: of training; None counts the dataset's.
+    Raises:
+        UsageError: there is no dataset and `images` is None, or the run could not end well.
+    """
+    run = Run(config)
+    torch.set_num_threads(config.threads or torch.get_num_threads())
+    with pictures_of(run, images) as pictures:
+        estimator = _Estimator(run, pictures, available_bytes())
+        stages = [getattr(estimator, name)() for name in STAGE_NAMES if name in run.stages_to(until)]
+        return RunEstimate(tuple(stages), pictures.splits, pictures.note, estimator.memory_bytes)
+
+
+@dataclass
+class _Estimator:
+    """One method a stage."""
+
+    run: Run
+    pictures: Pictures
+    memory_bytes: int
+
+    def train(self) -> StageEstimate:
+        """The full network's plain training."""
+
+        def work(input_hw: tuple[int, int]) -> tuple[DarknetNetwork, StepHook]:
+            return _fresh(self._full, input_hw), StepHook()
+
+        return self._training("train", self._full, self.run.config.train, work)
+
+    def sparsify(self) -> StageEstimate:
+        """The full network's, with what sparse training adds."""
+        config = self.run.config
+
+        def work(input_hw: tuple[int, int]) -> tuple[DarknetNetwork, StepHook]:
+            network = _fresh(self._full, input_hw)
+            return network, Sparsity(network, prune_options(config.prune), config.sparsify)
+
+        return self._training("sparsify", self._full, config.sparsify, work)
+
+    def prune(self) -> StageEstimate:
+        """The cut itself, really made, of random scales; and one evaluation."""
+        _, seconds, peak = self._cut
+        size = parameter_count(self._small), gmacs(self._small)
+        return StageEstimate(
+            "prune", *size, 0, seconds, self._evaluation_s * self.pictures.splits.val, peak.process_bytes, 0,
+            _FLOAT_BYTES * size[0], "estimated from one cut of random scales",
+        )  # fmt: skip
+
+    def distill(self) -> StageEstimate:
+        """The small network's training with its teacher."""
+        config = self.run.config.distill
+
+        def work(input_hw: tuple[int, int]) -> tuple[DarknetNetwork, StepHook]:
+            network = _fresh(self._small, input_hw)
+            return network, teaching(config, network, lambda: _fresh(self._full, input_hw))
+
+        return self._training("distill", self._small, config, work)
+
+    def quantize(self) -> StageEstimate:
+        """The calibration, one evaluation in integers, and the training on the grid where it is wanted."""
+        config = self.run.config.quantize
+        estimate = self._calibration()
+        if config.fine_tune is None:
+            return estimate
+
+        def work(input_hw: tuple[int, int]) -> tuple[GridNetwork, StepHook]:
+            network = _fresh(self._small, input_hw)
+            on_grid = GridNetwork(network, self._quantized(network, 1))
+            return on_grid, teaching(self.run.config.distill, on_grid, lambda: _fresh(self._full, input_hw))
+
+        tuning = self._training("quantize", self._small, config.fine_tune, work)
+        return replace(
+            tuning,
+            training_s=tuning.training_s + estimate.training_s,
+            evaluation_s=tuning.evaluation_s + estimate.evaluation_s,
+            process_bytes=max(tuning.process_bytes, estimate.process_bytes),
+        )
+
+    def bundle(self) -> StageEstimate:
+        """Two copies of the graph."""
+        size = parameter_count(self._small), gmacs(self._small)
+        return StageEstimate("bundle", *size, 0, 0.1, 0.0, 0, 0, 2 * size[0], "estimated from the parameters")
+
+    @cached_property
+    def _full(self) -> Cfg:
+        run = self.run
+        for stage in ("train", "sparsify"):
+            files = run.named_files(stage)
+            if files:
+                return read_cfg(files[0])
+        return starting_cfg(run.config.network, len(self.pictures.class_names))
+
+    @cached_property
+    def _cut(self) -> tuple[Cfg, float, Peak]:
+        """The pruned cfg, the seconds that the cut took, and its memory."""
+        files = self.run.named_files("prune") or self.run.named_files("distill")
+        if files:
+            return read_cfg(files[0]), 0.0, Peak()
+        with peak_memory() as peak:
+            network = randomise(DarknetNetwork(self._full))
+            started = time.monotonic()
+            small = prune(network, prune_options(self.run.config.prune)).network.cfg
+            return small, time.monotonic() - started, peak
+
+    @property
+    def _small(self) -> Cfg:
+        return self._cut[0]
+
+    @cached_property
+    def _evaluation_s(self) -> float:
+        """Seconds to evaluate one picture with the small network."""
+        network = _fresh(self._small, self.run.config.network.input_hw).eval()
+        return self._timed_evaluation(network, network)
+
+    def _timed_evaluation(self, forward: DarknetNetwork | QuantizedNetwork, network: DarknetNetwork) -> float:
+        images = self._plain_images(network.cfg.input_hw)
+        evaluate(forward, network.heads, images, self.pictures.class_names)  # warms up, decodes the pictures
+        started = time.monotonic()
+        evaluate(forward, network.heads, images, self.pictures.class_names)
+        return (time.monotonic() - started) / len(images)
+
+    def _calibration(self) -> StageEstimate:
+        config, splits = self.run.config.quantize, self.pictures.splits
+        with peak_memory() as peak:
+            network = _fresh(self._small, self.run.config.network.input_hw).eval()
+            started = time.monotonic()
+            quantized = self._quantized(network, _CALIBRATION_IMAGES)
+            measure(quantized, self._batches(network, _CALIBRATION_IMAGES))
+            seconds = (time.monotonic() - started) / _CALIBRATION_IMAGES
+            evaluation_s = self._timed_evaluation(quantized, network)
+        origin = f"estimated from {_CALIBRATION_IMAGES} images calibrated"
+        if config.calibration_target == "outputs":
+            origin += "; the search by outputs comes on top"
+        return StageEstimate(
+            "quantize", parameter_count(network.cfg), gmacs(network.cfg), 0, seconds * min(config.images, splits.train),
+            evaluation_s * splits.val, peak.process_bytes, 0, parameter_count(network.cfg), origin,
+        )  # fmt: skip
+
+    def _quantized(self, network: DarknetNetwork, images: int) -> QuantizedNetwork:
+        config = self.run.config.quantize
+        return quantize(network, self._batches(network, images), config.bias_correction, "tensor", config.equalization)
+
+    def _batches(self, network: DarknetNetwork, count: int) -> Iterator[Tensor]:
+        images = self._plain_images(network.cfg.input_hw)
+        for index in range(count):
+            yield to_input(torch.from_numpy(images.letterboxed(index % len(images))[0]).permute(2, 0, 1)[None])
+
+    def _plain_images(self, input_hw: tuple[int, int]) -> TrainingImages:
+        samples = list(self.pictures.samples[:_CALIBRATION_IMAGES])
+        return TrainingImages(samples, input_hw, None, self.run.config.seed, self.pictures.class_names)
+
+    def _training(self, stage: str, cfg: Cfg, training: TrainingConfig, work: Workload) -> StageEstimate:
+        log.info("%-9s measuring some steps", stage)
+        prober = Prober(self.run.config, self.pictures.samples, self.pictures.class_names, self.memory_bytes)
+        cost, ran = prober.cost(work, training)
+        size = parameter_count(cfg), gmacs(cfg)
+        return training_estimate(stage, size, training, cost, ran, self.pictures.splits, self._cache_bytes())
+
+    def _cache_bytes(self) -> int:
+        """Of decoded pictures, of both splits."""
+        config, splits = self.run.config, self.pictures.splits
+        picture = Step(1, config.network.input_hw).pixels * 3
+        return sum(min(config.cache_mb << 20, count * picture) for count in (splits.train, splits.val))
+
+
+def _fresh(cfg: Cfg, input_hw: tuple[int, int]) -> DarknetNetwork:
+    """The network for pictures of that size, as at the start of a training."""
+    network = DarknetNetwork(with_input(cfg, input_hw))
+    initialise(network)
+    return network
