@@ -138,6 +138,11 @@ def float_network(bundle: Bundle, options: CompileOptions) -> tuple[Path, Path]:
         InputError: not there, or changed since the bundle was made.
     """
     if options.cfg is not None and options.weights is not None:
+        if options.weights.suffix == ".safetensors":  # which the container's Python cannot read
+            raise UsageError(
+                f"--weights: expected Darknet's .weights, found {options.weights}. Convert it: roadslim export --cfg "
+                f"{options.cfg} --weights {options.weights} --to weights NAME.weights"
+            )
         return options.cfg, options.weights
     if options.cfg is not None or options.weights is not None:
         raise UsageError("expected --cfg and --weights, found one of them. Give both, or neither for the run's own.")

@@ -13,7 +13,7 @@ from board_app.core.errors import InputError, UsageError
 if TYPE_CHECKING:
     from compress.darknet.network import DarknetNetwork
 
-FORMATS = ("onnx", "weights", "xmodel")
+FORMATS = ("onnx", "weights", "safetensors", "xmodel")
 
 
 def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
@@ -21,16 +21,18 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "The network in another format. MODEL is a stage folder of a run (or a bundle, for xmodel); or give --cfg and "
         "--weights. onnx: batch 1, batch normalisation folded, raw heads as outputs head_0, head_1, ... in cfg order. "
-        "weights: Darknet's own, with the cfg beside it. xmodel: of a quantised stage or a bundle."
+        "weights: Darknet's own; safetensors: the same numbers and header by torch's names; both with the cfg beside "
+        "them. xmodel: of a quantised stage or a bundle."
     )
     parser.epilog = (
         "examples:\n  roadslim export runs/road/distill --to onnx road.onnx\n"
         "  roadslim export --cfg model.cfg --weights model.weights --to onnx road.onnx\n"
+        "  roadslim export --cfg model.cfg --weights model.weights --to safetensors road.safetensors\n"
         "  roadslim export runs/road/quantize --to xmodel road_int.xmodel"
     )
     parser.add_argument("model", nargs="?", type=Path, metavar="MODEL", help="stage folder of a run, or a bundle")
     parser.add_argument("--cfg", type=Path, help="Darknet cfg of the network")
-    parser.add_argument("--weights", type=Path, help="its Darknet weights")
+    parser.add_argument("--weights", type=Path, help="its weights, .weights or .safetensors")
     parser.add_argument(
         "--to", nargs=2, required=True, metavar=("|".join(FORMATS), "FILE"), help="format, and the file to write"
     )
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace, kind: str, target: Path) -> list[Path]:
     from compress.darknet.cfg import write_cfg
     from compress.darknet.model_files import load_model, model_paths
-    from compress.darknet.weights import save_weights
+    from compress.darknet.weights import SAFETENSORS, save_weights
 
     sources = (args.cfg, args.weights) if args.model is None else model_paths(args.model)
     written = [target] if kind == "onnx" else [target, target.with_suffix(".cfg")]
@@ -65,7 +67,9 @@ def _export(args: argparse.Namespace, kind: str, target: Path) -> list[Path]:
         if any(path.exists() and path.samefile(source) for source in sources):
             raise UsageError(f"--to: expected another file than the model's own, found {path}. Choose another name.")
     if len(set(written)) < len(written):
-        raise UsageError(f"--to weights: expected a name that does not end in .cfg, found {target}. Use NAME.weights.")
+        raise UsageError(f"--to {kind}: expected a name that does not end in .cfg, found {target}. Use NAME.{kind}.")
+    if (kind == "safetensors") != (target.suffix == SAFETENSORS):
+        raise UsageError(f"--to {kind}: expected a name with its suffix, found {target}. Use NAME.{kind}.")
     network = load_model(*sources)
     if kind == "onnx":
         _export_onnx(network, target)

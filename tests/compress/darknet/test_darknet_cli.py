@@ -38,6 +38,17 @@ def test_weights_come_with_their_cfg(stage: Path, tmp_path: Path) -> None:
     load_model(tmp_path / "road.cfg", tmp_path / "road.weights")
 
 
+def test_safetensors_there_and_back(stage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same numbers in the other format, whose file is a model like any other; the suffix says which it is."""
+    assert main(["export", str(stage), "--to", "safetensors", str(tmp_path / "road.safetensors")]) == 0
+    again = ["--cfg", str(tmp_path / "road.cfg"), "--weights", str(tmp_path / "road.safetensors")]
+    assert main(["export", *again, "--to", "weights", str(tmp_path / "again.weights")]) == 0
+    assert (tmp_path / "again.weights").read_bytes() == (stage / "model.weights").read_bytes()
+    for kind, name in (("safetensors", "road.weights"), ("weights", "road.safetensors")):
+        assert main(["export", str(stage), "--to", kind, str(tmp_path / name)]) == 2
+        assert f"Use NAME.{kind}" in capsys.readouterr().err
+
+
 def test_xmodel_is_copied_from_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A quantised stage's xmodel is copied as it is; a folder without one says so."""
     folder = tmp_path / "quantize"

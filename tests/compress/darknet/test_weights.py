@@ -119,7 +119,9 @@ def test_numbers_that_cannot_be_are_refused(value: float, found: str, tmp_path: 
     assert all(map(np.array_equal, before, state(network)))
 
 
-def test_weights_of_another_class_count_say_which(tmp_path: Path, tiny: DarknetNetwork) -> None:
+def test_weights_of_another_class_count_say_which(
+    tmp_path: Path, tiny: DarknetNetwork, caplog: pytest.LogCaptureFixture
+) -> None:
     """The right class count is in the message; partial loading takes everything but the heads."""
     path = tmp_path / "six.weights"
     save_weights(tiny, path)
@@ -127,7 +129,9 @@ def test_weights_of_another_class_count_say_which(tmp_path: Path, tiny: DarknetN
     with pytest.raises(InputError, match="fit this cfg with classes=6"):
         load_weights(network, path)
     heads = [network.convolution(head.layer).conv.weight.clone() for head in network.heads]
-    load_weights(network, path, partial=True)
+    with caplog.at_level(logging.INFO):
+        load_weights(network, path, partial=True)
+    assert "took 11 of 13 convolutions (layers 0 to 21), left layers 15, 22 as they were: the heads" in caplog.text
     for index in (0, 13, 18, 21):
         torch.testing.assert_close(network.convolution(index).state_dict(), tiny.convolution(index).state_dict())
     for head, weight in zip(network.heads, heads, strict=True):
@@ -149,7 +153,8 @@ def test_partial_loading_takes_a_backbone(
         load_weights(network, tmp_path / "tiny.conv.2", partial=True)
     assert torch.equal(network.convolution(2).conv.weight, tiny.convolution(2).conv.weight)
     assert not torch.equal(network.convolution(4).conv.weight, tiny.convolution(4).conv.weight)
-    assert "left layers 4, 6," in caplog.text
+    assert "took 2 of 13 convolutions (layers 0 to 2), left layers 4, 6," in caplog.text
+    assert "which the file does not have" in caplog.text
 
 
 def test_a_failed_save_leaves_the_old_files(
@@ -162,7 +167,7 @@ def test_a_failed_save_leaves_the_old_files(
     def disk_full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("compress.darknet.weights._parameters", disk_full)
+    monkeypatch.setattr("compress.darknet.weights_file.parameters", disk_full)
     with pytest.raises(OSError, match="No space"):
         save_model(randomise(DarknetNetwork(random_cfg(1))), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -176,7 +181,9 @@ def test_a_folder_without_a_model_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_as_one(tiny: DarknetNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error has the system's number for it, by which the command knows what to say."""
-    monkeypatch.setattr("compress.darknet.weights.replacing", lambda path: contextlib.nullcontext(Path("/dev/full")))
+    monkeypatch.setattr(
+        "compress.darknet.weights_file.replacing", lambda path: contextlib.nullcontext(Path("/dev/full"))
+    )
     with pytest.raises(OSError) as error:
         save_weights(tiny, "anywhere.weights")
     assert error.value.errno == errno.ENOSPC
