@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,20 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from board_app.core.errors import InputError, RoadslimError, UsageError
 
 _SETTINGS = "settings"  # the study's attribute that says what was searched
+_TRIES = 5  # at making the tables, when several workers find an empty database
 _LOCKED_S = 60.0  # SQLite waits so long for another worker's write
 
 
@@ -79,9 +89,7 @@ def _storage(storage: str) -> BaseStorage:
         return _journal(Path(storage))
     kinds = "a path, or a URL such as postgresql://USER@HOST/DATABASE or sqlite:///FILE"
     try:
-        sqlite = make_url(storage).get_backend_name() == "sqlite"
-        arguments = {"connect_args": {"timeout": _LOCKED_S}} if sqlite else {"pool_pre_ping": True}
-        return RDBStorage(storage, engine_kwargs=arguments)
+        return _database(make_url(storage))
     except (ArgumentError, NoSuchModuleError) as error:
         raise UsageError(f"--storage {shown(storage)}: expected {kinds}, found none. Correct it") from error
     except ImportError as error:
@@ -89,6 +97,18 @@ def _storage(storage: str) -> BaseStorage:
             f"--storage {shown(storage)}: expected the Python module that talks to this database, found none. "
             "For PostgreSQL: `pip install psycopg2-binary`"
         ) from error
+
+
+def _database(url: URL) -> RDBStorage:
+    if url.drivername == "postgresql":  # which module that means differs between versions of SQLAlchemy
+        url = url.set(drivername="postgresql+psycopg2")
+    sqlite = url.get_backend_name() == "sqlite"
+    arguments = {"connect_args": {"timeout": _LOCKED_S}} if sqlite else {"pool_pre_ping": True}
+    for _ in range(_TRIES):
+        with suppress(IntegrityError, ProgrammingError, *([OperationalError] if sqlite else [])):
+            return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=arguments)
+        time.sleep(random.uniform(0.1, 1))  # noqa: S311  another worker was making the tables
+    return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=arguments)
 
 
 def _journal(path: Path) -> JournalStorage:

@@ -11,22 +11,24 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
 
 from compress.search.slots import Slot, slots_of
-from compress.search.storage import open_study
 
 EPOCHS = 6  # of stand_in_worker.py
 StartWorker = Callable[[str, int, float], subprocess.Popen[str]]
 
 
-def study_of(storage: str) -> optuna.Study:
-    opened = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(storage))
-    return optuna.load_study(study_name="stand-in", storage=storage if "://" in storage else opened)
+def trials_of(storage: str) -> list[FrozenTrial]:
+    storage = storage.replace("postgresql://", "postgresql+psycopg2://")
+    opened = storage if "://" in storage else JournalStorage(JournalFileBackend(storage))
+    return optuna.load_study(study_name="stand-in", storage=opened).get_trials()
 
 
 def finished_slots(storage: str) -> list[Slot]:
-    return [slot for slot in slots_of(study_of(storage).get_trials()) if slot.is_finished]
+    return [slot for slot in slots_of(trials_of(storage)) if slot.is_finished]
 
 
 def epochs_of(folder: Path, place: int) -> list[tuple[int, int]]:
@@ -59,7 +61,7 @@ def let_one_die(storage: str, folder: Path, start: StartWorker, workers: int, tr
 
     slots = finished_slots(storage)
     assert len(slots) == trials
-    assert not [trial for trial in study_of(storage).get_trials() if not trial.state.is_finished()]
+    assert not [trial for trial in trials_of(storage) if not trial.state.is_finished()]
     assert all([attempt.state for attempt in slot.attempts].count(TrialState.COMPLETE) == 1 for slot in slots)
     killed = next(slot for slot in slots if slot.number == place)
     first, last = killed.attempts[0], killed.current

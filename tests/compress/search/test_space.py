@@ -1,0 +1,89 @@
+"""What a search varies, and the configs that come of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FixedTrial
+
+from board_app.core.errors import UsageError
+from compress.config import CompressConfig, checked
+from compress.search.space import check_space, described, sample, with_settings
+
+SEARCH: dict[str, Any] = {
+    "input_hw": [[64, 96], [96, 96]],
+    "width": [0.125, 0.25],
+    "blocks": [0, 4],
+    "sparsify_epochs": [4, 8],
+    "strength": [0.1, 0.4],
+    "channels": ["20%", "80%"],
+}
+
+
+def config_with(search: dict[str, Any], **more: Any) -> CompressConfig:
+    return checked(CompressConfig, {"name": "road", "data": "roads", "search": search} | more, "road.yaml")
+
+
+def test_settings_are_sampled_and_put_into_the_config() -> None:
+    """Each where it belongs; everything else is as in the config, less the search."""
+    config = config_with(SEARCH, seed=7, train={"learning_rate": 0.01}, quantize={"fine_tune": {"epochs": 3}})
+    settings = sample(
+        FixedTrial(
+            {
+                "input_hw": "(96, 96)",
+                "width": "0.25",
+                "blocks": "4",
+                "sparsify_epochs": "8",
+                "strength": 0.2,
+                "channels": 0.5,
+            }
+        ),
+        config.search,
+    )
+    assert described(settings) == "input_hw 96x96, width 0.25, blocks 4, sparsify_epochs 8, strength 0.2, channels 0.5"
+    made = checked(CompressConfig, with_settings(config, settings, "one", Path("there"), epochs_share=0.25), "one")
+    assert made.folder == Path("there/one") and made.seed == 7 and made.data == config.data
+    assert (made.network.input_hw, made.network.width) == ((96, 96), 0.25)
+    assert (made.prune.blocks, made.prune.channels, made.sparsify.strength) == (4, 0.5, 0.2)
+    assert (made.train.epochs, made.train.learning_rate) == (25, 0.01)
+    assert (made.sparsify.epochs, made.distill.epochs) == (2, 25)
+    assert made.quantize.fine_tune and made.quantize.fine_tune.epochs == 1  # at least one
+    assert made.search == CompressConfig(name="a", data=Path("b")).search
+
+
+def test_all_epochs_by_default() -> None:
+    """The chosen point is trained in full."""
+    config = config_with({"width": [0.25]}, train={"epochs": 40})
+    made = checked(CompressConfig, with_settings(config, {"width": 0.25}, "chosen", Path("runs")), "chosen")
+    assert (
+        made == config.model_copy(update={"name": "chosen", "network": made.network, "search": made.search})
+        and made.train.epochs == 40
+    )
+
+
+def test_samples_lie_in_their_ranges() -> None:
+    """And the choices are all met."""
+    config = config_with(SEARCH)
+    study = optuna.create_study(directions=("maximize", "minimize"), sampler=optuna.samplers.RandomSampler(seed=1))
+    samples = [sample(study.ask(), config.search) for _ in range(40)]
+    assert {settings["input_hw"] for settings in samples} == {(64, 96), (96, 96)}
+    assert {settings["blocks"] for settings in samples} == {0, 4}
+    assert all(0.2 <= settings["channels"] <= 0.8 and 0.1 <= settings["strength"] <= 0.4 for settings in samples)
+
+
+@pytest.mark.parametrize(
+    ("search", "words"),
+    [
+        ({}, "expected something to vary"),
+        ({"input_hw": [[64, 96], [64, 100]]}, r"its \(64, 100\): 'input_hw' in \[network\]: expected multiples of 32"),
+        ({"width": [0.5, 1.5]}, r"its 1.5: 'width' in \[network\]: expected less than or equal to 1"),
+        ({"channels": [0.5, 1.0]}, r"its 1.0: 'channels' in \[prune\]: expected less than 1"),
+    ],
+)
+def test_what_no_trial_could_have_is_refused(search: dict[str, Any], words: str) -> None:
+    """Before the first trial, whichever it would have met."""
+    with pytest.raises(UsageError, match=words):
+        check_space(config_with(search))
