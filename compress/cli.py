@@ -50,8 +50,11 @@ def run_stage(args: argparse.Namespace, stage: str) -> int:
     if args.print_config:
         return _print_config(config, args, flags)
     from compress.stages import run_single_stage
+    from compress.training.processes import is_main
 
     results, folder = run_single_stage(config, stage, args.fresh), config.folder / stage
+    if not is_main():
+        return 0
     if stage == "prune":
         _print_prune_report(folder / "prune.json", args.json)
     elif args.json:
@@ -95,8 +98,11 @@ def _run_all(args: argparse.Namespace) -> int:
     if args.images is not None:
         raise UsageError("--images: expected --estimate with it, found none. Add it, or leave out --images")
     from compress.stages import run_stages
+    from compress.training.processes import is_main
 
     summary = run_stages(config, args.until, args.fresh)
+    if not is_main():
+        return 0
     if args.json:
         print(json.dumps(summary, indent=1))
         return 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,12 @@ import torch
 from board_app.core.atomic_file import write_text
 from board_app.core.errors import UsageError
 from compress.config import CompressConfig
-from compress.stages.folder import StageKey, exclusive
+from compress.stages.folder import StageFolder, StageKey, exclusive
 from compress.stages.int8 import bundle_key, quantize_key, run_bundle, run_quantize
 from compress.stages.pruning import prune_key, run_prune
 from compress.stages.run import Run
 from compress.stages.training import distill_key, run_distill, run_sparsify, run_train, sparsify_key, train_key
+from compress.training import processes
 from compress.training.batch import Metrics
 from roadslim import roadslim_version
 
@@ -73,40 +77,70 @@ def run_stages(
     if fresh is not None and fresh not in [stage.name for stage in wanted]:
         reason = "a later one. Leave out --until" if until != STAGE_NAMES[-1] else "one that [given] stands for"
         raise UsageError(f"--fresh {fresh}: expected a stage that leads to --until {until}, found {reason}")
-    with exclusive(config.folder):
+    with _held(config.folder):
         for stage in wanted:
             _run_stage(run, stage, stage.name == fresh)
-        return _summary(run)
+        return processes.from_main(lambda: _summary(run))
 
 
 def run_single_stage(config: CompressConfig, name: str, fresh: bool = False) -> dict[str, Any]:
     """Run one stage from its predecessors' finished folders, or the networks given for them; gives its results."""
     run = Run(config)
-    with exclusive(config.folder):
+    with _held(config.folder):
         _run_stage(run, STAGES[STAGE_NAMES.index(name)], fresh)
-        _summary(run)
+        processes.from_main(lambda: _summary(run))
     return _with_size(run, name, run.folder(name).results())
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """The run folder, held by the main process for all; only that one writes to it and tells what is done."""
+    torch.use_deterministic_algorithms(True)
+    if processes.is_main():
+        with exclusive(folder):
+            yield
+        return
+    logging.getLogger().setLevel(logging.WARNING)
+    yield
 
 
 def _run_stage(run: Run, stage: Stage, fresh: bool) -> None:
     folder, key = run.folder(stage.name), stage.key(run)
-    if fresh:
-        folder.discard_attempt()
-    elif folder.is_finished(key):
+    if processes.from_main(lambda: not fresh and folder.is_finished(key)):
         log.info("%-9s finished before, kept", stage.name)
         return
-    torch.set_num_threads(run.config.threads or torch.get_num_threads())
-    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(processes.threads(run.config.threads))
     started = time.monotonic()
-    results = stage.work(run, folder.begin(key))
+    with _workplace(folder, key, fresh) as place:
+        results = stage.work(run, place)
+        processes.gathered(None)  # none of them works any more
     seconds = time.monotonic() - started
-    folder.finish(key, results, roadslim_version(), seconds)
+    processes.from_main(lambda: folder.finish(key, results, roadslim_version(), seconds))
     log.info(
         "%-9s done in %s: %s",
         stage.name,
         _duration(seconds),
         _headline(_with_size(run, stage.name, results), run.folder(stage.name).path),
     )
+
+
+@contextlib.contextmanager
+def _workplace(folder: StageFolder, key: StageKey, fresh: bool) -> Iterator[Path]:
+    """Where this process works: the main one in the partial folder, each other in a copy of it that goes again."""
+
+    def begin() -> Path:
+        if fresh:
+            folder.discard_attempt()
+        return folder.begin(key)
+
+    partial = processes.from_main(begin)
+    with contextlib.ExitStack() as stack:
+        place = partial
+        if not processes.is_main():
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory())) / partial.name
+            shutil.copytree(partial, place)
+        processes.gathered(None)  # every copy is whole
+        yield place
 
 
 def _with_size(run: Run, stage: str, results: dict[str, Any]) -> dict[str, Any]:
