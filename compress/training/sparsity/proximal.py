@@ -60,7 +60,7 @@ class Proximal(SparsityMethod):
                 group.shorten(math.inf, ~zeros)
             return
         relative = [group.sizes() / max(group.start_size, 1e-12) for group in self._groups]
-        spared = [self._strongest(sizes) for sizes in relative]
+        spared = [self._strongest(group, sizes) for group, sizes in zip(self._groups, relative, strict=True)]
         wanted, most = self._pull / self._steps, self._largest_pull(relative, spared)
         self._pull *= math.exp(math.copysign(_GAIN / self._steps, most - wanted))
         for group, sizes, keep in zip(self._groups, relative, spared, strict=True):
@@ -75,15 +75,16 @@ class Proximal(SparsityMethod):
         """The share that is wanted by now."""
         return self._aim
 
-    def _strongest(self, sizes: Tensor) -> Tensor:
-        """The channels of a group that its smallest width keeps, bool (C,)."""
+    def _strongest(self, group: TiedChannels, sizes: Tensor) -> Tensor:
+        """What a group's smallest width keeps, bool (units,)."""
         keep = torch.zeros(len(sizes), dtype=torch.bool, device=sizes.device)
-        keep[sizes.topk(self._options.least_width(len(sizes))).indices] = True
+        width = self._options.least_width(len(group.gammas[0]))
+        keep[sizes.topk(-(-width // group.parts)).indices] = True
         return keep
 
     def _largest_pull(self, relative: list[Tensor], spared: list[Tensor]) -> float:
         """The pull after which as many gammas are zero as are wanted by now."""
-        counts = [len(group.members) for group in self._groups]
+        counts = [group.tied for group in self._groups]
         free = [values[~keep] for values, keep in zip(relative, spared, strict=True)]
         sizes, order = torch.cat(free).sort()
         weights = torch.cat([torch.full((len(values),), count) for values, count in zip(free, counts, strict=True)])

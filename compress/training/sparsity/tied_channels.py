@@ -10,19 +10,22 @@ import torch
 from torch import Tensor
 
 from compress.darknet.network import DarknetNetwork
-from compress.pruning import channel_groups
+from compress.pruning import ChannelGroup, channel_groups
 
 
 class TiedChannels:
-    """Channel c of every member is one vector: its gammas and betas, which become zero together or not at all.
+    """The units of a group: what shortcuts and routes tie is one vector of gammas and betas, zero together or not.
 
     Attributes:
         members: layer indices of the convolutions.
+        parts: unit u has channel u of each of so many equal parts of every member.
+        tied: gammas that a unit has.
         start_size: mean size of the vectors when this was made; what a pull is relative to.
     """
 
-    def __init__(self, network: DarknetNetwork, members: tuple[int, ...]) -> None:
-        self._network, self.members = network, members
+    def __init__(self, network: DarknetNetwork, group: ChannelGroup) -> None:
+        self._network, self.members, self.parts = network, group.members, group.parts
+        self.tied = len(group.members) * group.parts
         self.start_size = float(self.sizes().mean())
 
     @property
@@ -37,9 +40,9 @@ class TiedChannels:
 
     @torch.no_grad()
     def sizes(self) -> Tensor:
-        """Length of each vector by the root of its members' number, (C,): one member's gamma where beta is 0."""
-        squares = torch.stack([values**2 for values in (*self.gammas, *self.betas)])
-        return squares.sum(0).div(len(self.members)).sqrt()
+        """Length of each vector by the root of `tied`, (units,): one gamma's size where all are alike and beta is 0."""
+        squares = torch.stack([values**2 for values in (*self.gammas, *self.betas)]).sum(0)
+        return squares.view(self.parts, -1).sum(0).div(self.tied).sqrt()
 
     @torch.no_grad()
     def shorten(self, pull: float, spared: Tensor | None = None) -> None:
@@ -47,15 +50,15 @@ class TiedChannels:
 
         Args:
             pull: in units of `sizes`.
-            spared: bool (C,), channels that stay as they are.
+            spared: bool (units,), what stays as it is.
         """
         factor = (1 - pull / self.sizes().clamp(min=1e-12)).clamp(min=0.0)
         if spared is not None:
             factor = torch.where(spared, torch.ones_like(factor), factor)
         for values in (*self.gammas, *self.betas):
-            values.mul_(factor)
+            values.mul_(factor.repeat(self.parts))
 
 
 def tied_channels(network: DarknetNetwork) -> list[TiedChannels]:
     """Every group of which channels may be pruned."""
-    return [TiedChannels(network, group.members) for group in channel_groups(network.cfg) if group.prunable]
+    return [TiedChannels(network, group) for group in channel_groups(network.cfg) if group.prunable]
