@@ -38,6 +38,8 @@ def removable_blocks(cfg: Cfg) -> list[Block]:
     for index, section in enumerate(cfg.layers):
         if section.type != "shortcut" or sources[index] != (index - 1, index - 3):
             continue
+        if section.options.get("activation", "linear") != "linear":  # it would be lost with the block
+            continue
         block = Block(index, index - 2, index - 1)
         inside = (cfg.layers[block.first_conv], cfg.layers[block.second_conv])
         if not (_is_convolution(inside[0], 1) and _is_convolution(inside[1], 3)):

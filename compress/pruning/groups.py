@@ -6,6 +6,7 @@ one convolution's channels. Source of the idea: Fang et al., DepGraph, arXiv:230
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -34,12 +35,20 @@ class ChannelGroup:
         channels: of each member.
         prunable: whether channels may be taken out: every member has batch normalisation and no layer
             after it needs all of them.
+        parts: where a route with groups takes one of so many equal parts, all parts lose the same channels: channel c
+            of each is one unit.
     """
 
     name: str
     members: tuple[int, ...]
     channels: int
     prunable: bool
+    parts: int = 1
+
+    @property
+    def units(self) -> int:
+        """Channels that can go one by one: those of one part."""
+        return self.channels // self.parts
 
 
 def channel_groups(cfg: Cfg) -> list[ChannelGroup]:
@@ -53,7 +62,8 @@ def channel_groups(cfg: Cfg) -> list[ChannelGroup]:
     for leader, tied in members.items():
         normalised = all(cfg.layers[conv].integer("batch_normalize", 0) for conv in tied)
         prunable = normalised and leader != flow.leader(INPUT) and leader not in flow.fixed_leaders()
-        groups.append(ChannelGroup(f"conv {'+'.join(map(str, tied))}", tuple(tied), shapes[tied[0]][0], prunable))
+        name, parts = f"conv {'+'.join(map(str, tied))}", math.lcm(*(flow.parts.get(conv, 1) for conv in tied))
+        groups.append(ChannelGroup(name, tuple(tied), shapes[tied[0]][0], prunable, parts if prunable else 1))
     return groups
 
 
@@ -67,6 +77,7 @@ class _Flow:
 
     def __init__(self, cfg: Cfg) -> None:
         self.segments: list[Segments] = []
+        self.parts: dict[int, int] = {}  # by convolution, where routes take parts of it
         self._parent: dict[int, int] = {INPUT: INPUT}
         self._fixed: set[int] = set()
         self._width = {INPUT: cfg.input_channels}
@@ -76,16 +87,26 @@ class _Flow:
             inputs = [at_input if source == INPUT else self.segments[source] for source in sources]
             if section.type == "convolutional":
                 self._parent[index], self._width[index] = index, shapes[index][0]
-                self.segments.append((Segment(index, 0, shapes[index][0]),))
+                own: Segments = (Segment(index, 0, shapes[index][0]),)
+                if section.integer("groups", 1) > 1:
+                    self._fix(*own, *inputs[0])
+                if section.options.get("activation", "logistic") == "logistic":  # gives 0.5 for 0: never silent
+                    self._fix(*own)
+                self.segments.append(own)
             elif section.type == "shortcut":
                 self._tie(*inputs)
+                if section.options.get("activation") == "logistic":
+                    self._fix(*inputs[0], *inputs[1])
                 self.segments.append(inputs[1])  # the way around, which stays when the block goes
             elif section.type == "route":
                 groups, group = section.integer("groups", 1), section.integer("group_id", 0)
-                if groups > 1:  # after a cut the parts would not be of one size
-                    self._fixed.update(segment.conv for channels in inputs for segment in channels)
+                if groups > 1:
+                    self._divide(inputs, groups)
                 parts = [_part(channels, groups, group) for channels in inputs]
                 self.segments.append(tuple(segment for part in parts for segment in part))
+            elif section.type == "reorg":  # every output channel is made of several input channels
+                self._fix(*inputs[0])
+                self.segments.append(inputs[0] * section.integer("stride", 1) ** 2)
             else:
                 self.segments.append(inputs[0])
 
@@ -98,17 +119,30 @@ class _Flow:
     def fixed_leaders(self) -> set[int]:
         return {self.leader(conv) for conv in self._fixed}
 
+    def _fix(self, *segments: Segment) -> None:
+        self._fixed.update(segment.conv for segment in segments)
+
+    def _divide(self, inputs: Iterable[Segments], groups: int) -> None:
+        """Let all parts of one whole convolution lose the same channels; what else is divided keeps all."""
+        for channels in inputs:
+            if len(channels) == 1 and channels[0].conv != INPUT and self._is_whole(channels[0]):
+                conv = channels[0].conv
+                self.parts[conv] = math.lcm(self.parts.get(conv, 1), groups)
+            else:
+                self._fix(*channels)
+
     def _tie(self, one: Segments, other: Segments) -> None:
-        widths = [
-            [(segment.start, segment.stop, self._width[segment.conv]) for segment in side] for side in (one, other)
-        ]
-        whole = all(start == 0 and stop == width for start, stop, width in (*widths[0], *widths[1]))
+        whole = all(self._is_whole(segment) for segment in (*one, *other))
+        widths = [[self._width[segment.conv] for segment in side] for side in (one, other)]
         if not whole or widths[0] != widths[1]:  # channels of different places are added: nothing may move
-            self._fixed.update(segment.conv for segment in (*one, *other))
+            self._fix(*one, *other)
             return
         for left, right in zip(one, other, strict=True):
             first, second = sorted((self.leader(left.conv), self.leader(right.conv)))
             self._parent[second] = first
+
+    def _is_whole(self, segment: Segment) -> bool:
+        return (segment.start, segment.stop) == (0, self._width[segment.conv])
 
 
 def _part(channels: Iterable[Segment], groups: int, group: int) -> Segments:

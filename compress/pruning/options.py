@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,10 @@ import torch
 from board_app.core.errors import UsageError
 from compress.darknet.cfg import Cfg
 from compress.pruning.blocks import Block, removable_blocks
+from compress.pruning.costs import network_costs
+
+METHODS = ("cost", "slimming")
+_TARGETS = ("target_params", "target_gmacs", "target_ms")
 
 
 @dataclass(frozen=True)
@@ -19,25 +24,33 @@ class PruneOptions:
     """How much to cut.
 
     Attributes:
+        method: "cost" weighs what a cut loses against what it saves (compress.pruning.search; without a target,
+            compress.pruning.ranking); "slimming" is the published way (compress.pruning.slimming).
         channels: share of the prunable channels to remove from what is left without the blocks, 0 to 1; a channel
             that shortcuts tie counts once for every convolution that has it. With a target it does not count.
-        blocks: residual blocks to leave out, the weakest first.
+        blocks: residual blocks to leave out, the weakest first; "auto": with a target as many as pay, else none.
         min_share: of every convolution's channels at least this share stays, and
-        min_channels: at least so many, where it has them.
-        width_multiple: kept widths are rounded to the nearest multiple of this, never to 0 and never above the width.
-        target_params: cut as few channels as bring the parameters down to this.
+        min_channels: at least so many, where it has them (slimming: 1).
+        width_multiple: kept widths are multiples of this, never 0 and never above the width; None: 8 with a target,
+            else 1.
+        target_params: cut as little as brings the parameters down to this.
         target_gmacs: the same for 1e9 multiply-accumulates an image.
+        target_ms: the same for predicted milliseconds on one core of the board's DPU. All given targets are met.
+        board: whose DPU the milliseconds are predicted for.
     Raises:
-        UsageError: a value out of its range.
+        UsageError: a value out of its range, or values that do not go together.
     """
 
+    method: Literal["cost", "slimming"] = "cost"
     channels: float = 0.85
-    blocks: int = 0
+    blocks: int | Literal["auto"] = "auto"
     min_share: float = 0.01
-    width_multiple: int = 1
+    min_channels: int = 4
+    width_multiple: int | None = None
     target_params: int | None = None
     target_gmacs: float | None = None
-    min_channels: int = 4
+    target_ms: float | None = None
+    board: str = "zcu104"
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -48,16 +61,57 @@ class PruneOptions:
             ("min_channels", 1, float("inf")),
             ("target_params", 1, float("inf")),
             ("target_gmacs", 0, float("inf")),
+            ("target_ms", 0, float("inf")),
         ):
             value = getattr(self, name)
-            if value is not None and not low <= value <= high:
+            if value not in (None, "auto") and not low <= value <= high:
                 limit = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
                 raise UsageError(f"{name}: expected {limit}, found {value}. Correct it.")
+        if self.method not in METHODS:
+            raise UsageError(f"method: expected one of {', '.join(METHODS)}, found {self.method!r}. Correct it.")
+        if self.method == "slimming" and (self.has_target or self.width_multiple not in (None, 1)):
+            wrong = "a target" if self.has_target else f"width_multiple {self.width_multiple}"
+            raise UsageError(
+                f"method: expected a share of channels and free widths with 'slimming', found {wrong}. "
+                "Leave it out, or take method 'cost'."
+            )
 
     @property
     def has_target(self) -> bool:
-        """Whether a cost decides how many channels go."""
-        return self.target_params is not None or self.target_gmacs is not None
+        """Whether a cost decides how much goes."""
+        return any(getattr(self, name) is not None for name in _TARGETS)
+
+    @property
+    def multiple(self) -> int:
+        """What kept widths are multiples of."""
+        return self.width_multiple or (8 if self.has_target else 1)
+
+    @property
+    def block_count(self) -> int | None:
+        """How many blocks go; None where the target decides."""
+        if self.blocks == "auto":
+            return None if self.has_target else 0
+        return self.blocks
+
+    def least_width(self, channels: int) -> int:
+        """Of so many channels at least this many stay."""
+        return min(max(self.min_channels, math.ceil(self.min_share * channels - 1e-9)), channels)
+
+    def towards(self, share: float, cfg: Cfg) -> PruneOptions:
+        """The options of a network on its way: from `cfg` as it is at 0 to these at 1.
+
+        Targets fall by the same factor a step, the share of channels and the blocks by the same number.
+        """
+        on_the_way: dict[str, Any] = {"channels": share * self.channels}
+        if self.blocks != "auto":
+            on_the_way["blocks"] = round(share * self.blocks)
+        if self.has_target:
+            now = network_costs(cfg, self.board)
+            for name, cost in zip(_TARGETS, (now.params, now.gmacs, now.ms), strict=True):
+                target = getattr(self, name)
+                if target is not None and target < cost:
+                    on_the_way[name] = type(target)(cost * (target / cost) ** share)
+        return replace(self, **on_the_way)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,125 @@
+"""A network on its way to a smaller one: its widths, the blocks that are gone, the importance left, what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from compress.darknet.network import DarknetNetwork
+from compress.pruning.blocks import Block, removable_blocks
+from compress.pruning.costs import Costs, costed_layers
+from compress.pruning.groups import channel_groups
+from compress.pruning.importance import betas, channel_importance, strongest_first, unit_sums
+from compress.pruning.options import Selection
+
+_NOTHING = Costs(0, 0, 0.0)
+
+
+class CutNetwork:
+    """Starts as the whole network; of a group cut to some units the most important ones are kept.
+
+    Attributes:
+        groups: in the order of `channel_groups`; a `group` below is a position in it.
+        units: how many of every group are kept.
+        kept: for every group the importance that its strongest 0, 1, 2 ... units have in all.
+        layers: of the cfg, with their costs at any width, and
+        channels: their input and output channels now.
+        blocks: that can be removed from the unpruned network.
+        readers: for every prunable group the layers that are there and cost by its width, each with the input and
+            output channels that a unit gives it.
+    """
+
+    def __init__(self, network: DarknetNetwork, board: str) -> None:
+        self.groups = channel_groups(network.cfg)
+        self.units = [group.units for group in self.groups]
+        self.blocks = removable_blocks(network.cfg)
+        self._group_of = {conv: position for position, group in enumerate(self.groups) for conv in group.members}
+        prunable = {conv for group in self.groups if group.prunable for conv in group.members}
+        self._importance = channel_importance(network, prunable | {block.second_conv for block in self.blocks})
+        self._shifts = {conv: betas(network, conv) for conv in prunable}
+        self._removed: set[Block] = set()
+        self._gone: set[int] = set()  # layers
+
+        self.layers = costed_layers(network.cfg, self.groups, board)
+        self.channels = [layer.full for layer in self.layers]
+        self._costs = [layer.table[layer.full] for layer in self.layers]
+        self.readers: list[dict[int, tuple[int, int]]] = [{} for _ in self.groups]
+        for index, layer in enumerate(self.layers):
+            for group, per_unit in layer.per_unit.items():
+                self.readers[group][index] = per_unit
+
+        self._order: list[np.ndarray] = [np.arange(units) for units in self.units]
+        self.kept: list[list[float]] = [[0.0] * (units + 1) for units in self.units]
+        self._rank(range(len(self.groups)))
+
+    @property
+    def costs(self) -> Costs:
+        """Of the network as it is now, to the last bit what its cfg would cost."""
+        return Costs(
+            sum(cost.params for cost in self._costs),
+            sum(cost.macs for cost in self._costs),
+            sum(cost.ms for cost in self._costs),
+        )
+
+    def costs_at(self, units: Sequence[int], blocks: Iterable[Block]) -> Costs:
+        """What the network would cost with groups that wide and these blocks gone too."""
+        gone = self._gone.union(*(block.layers for block in blocks))
+        total = np.zeros(3)
+        for index, layer in enumerate(self.layers):
+            if index not in gone:
+                inputs, outputs = layer.full
+                for group, (per_input, per_output) in layer.per_unit.items():
+                    fewer = self.groups[group].units - units[group]
+                    inputs, outputs = inputs - per_input * fewer, outputs - per_output * fewer
+                total += layer.table[inputs, outputs]
+        return Costs(int(total[0]), int(total[1]), float(total[2]))
+
+    def set_units(self, group: int, units: int) -> None:
+        """Make a group as wide as that."""
+        more = units - self.units[group]
+        self.units[group] = units
+        for layer, (inputs, outputs) in self.readers[group].items():
+            before = self.channels[layer]
+            self.channels[layer] = after = before[0] + inputs * more, before[1] + outputs * more
+            self._costs[layer] = self.layers[layer].table[after]
+
+    def remove(self, block: Block) -> None:
+        """Leave a block out; its second convolution no longer counts in its group."""
+        self._removed.add(block)
+        self._gone.update(block.layers)
+        for layer in block.layers:
+            self._costs[layer] = _NOTHING
+            for group in self.layers[layer].per_unit:
+                del self.readers[group][layer]
+        self._rank((self._group_of[block.second_conv],))
+
+    def is_removed(self, block: Block) -> bool:
+        """Whether it is left out."""
+        return block in self._removed
+
+    def block_importance(self, block: Block) -> float:
+        """What its second convolution has in the channels that are kept."""
+        group = self._group_of[block.second_conv]
+        importance = unit_sums(self.groups[group], [self._importance[block.second_conv]])
+        return float(importance[self._order[group][: self.units[group]]].sum())
+
+    def selection(self) -> Selection:
+        """What is kept now."""
+        kept: dict[int, np.ndarray] = {}
+        for group, tied in enumerate(self.groups):
+            units = np.zeros(tied.units, bool)
+            units[self._order[group][: self.units[group]]] = True
+            for conv in tied.members:
+                kept[conv] = np.tile(units, tied.parts) & (conv not in self._gone)
+        return Selection(tuple(sorted(self._removed, key=lambda block: block.shortcut)), kept)
+
+    def _rank(self, groups: Iterable[int]) -> None:
+        for group in groups:
+            tied = self.groups[group]
+            if tied.prunable:
+                members = [conv for conv in tied.members if conv not in self._gone]
+                importance = unit_sums(tied, [self._importance[conv] for conv in members])
+                order = strongest_first(importance, unit_sums(tied, [self._shifts[conv] for conv in members]))
+                self._order[group] = order
+                self.kept[group] = [0.0, *np.cumsum(importance[order]).tolist()]

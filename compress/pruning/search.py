@@ -1,0 +1,211 @@
+"""Which channels and blocks go so that a network costs no more than its targets and loses as little as it can.
+
+Greedy from the whole network: of all moves (a group to a smaller width, a block out) the one that loses the least
+importance for what it saves is made, until every target holds; then the room that is left is given back to what is
+worth most for its cost. Costs are counted in shares of the whole network's, the predicted DPU time always among them
+(compress.pruning.targets). Time falls in steps, as channels fill the DPU's lanes, so a move may go down to one of the
+next two widths that fill them.
+
+Sources: Shen et al., HALP, arXiv:2110.10811 and arXiv:2210.06659 (importance for time as a knapsack over groups);
+Yang et al., NetAdapt, arXiv:1804.03230 (steps towards a target in measured costs).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from board_app.core.errors import InputError
+from compress.darknet.network import DarknetNetwork
+from compress.pruning.blocks import Block
+from compress.pruning.costs import Costs
+from compress.pruning.cut_network import CutNetwork
+from compress.pruning.importance import weakest_blocks
+from compress.pruning.options import PruneOptions, Selection
+from compress.pruning.targets import Priced, Prices, Targets
+from dpu.layer_cost import ALIGNMENT
+
+MET_WITHIN = 0.02  # the tightest target is not passed by more than this share of it
+_LEVELS = 128  # about so many widths of a group are tried
+_LEAST_COST = 1e-15  # in shares; what saves less comes last, unless it loses nothing
+
+
+def search(network: DarknetNetwork, options: PruneOptions) -> Selection:
+    """The choice that meets all targets of the options, the tightest to 2 %; the network is not changed.
+
+    Raises:
+        InputError: a target is out of reach, or there are fewer blocks than asked for.
+    """
+    cut = CutNetwork(network, options.board)
+    targets = Targets(options, cut.costs)
+    free = list(cut.blocks)
+    if options.block_count is not None:
+        free = []
+        for block in weakest_blocks(network, options.block_count):
+            cut.remove(block)
+    moves = _Moves(cut, targets, free, options)
+    _check_reach(network.cfg.name, options, targets, cut.costs_at(moves.floors, free))
+    moves.cut_down()
+    moves.give_back()
+    return cut.selection()
+
+
+class _Move(NamedTuple):
+    """The least is the best one: it loses little for what it saves; of those that lose nothing it saves most."""
+
+    ratio: float  # importance lost for a share saved
+    saved: float  # negative
+    position: int  # a group's, or that of a block after all groups
+    units: int  # of the group after the move; of a block 0
+
+
+_NO_MOVE = _Move(math.inf, 0.0, -1, 0)
+
+
+class _Moves:
+    """What can be done to a network on its way to its targets."""
+
+    def __init__(self, cut: CutNetwork, targets: Targets, free: list[Block], options: PruneOptions) -> None:
+        self._cut, self._targets, self._free = cut, targets, free
+        self._steps = [options.multiple // math.gcd(options.multiple, group.parts) for group in cut.groups]
+        self._lanes = [ALIGNMENT // math.gcd(ALIGNMENT, group.parts) for group in cut.groups]
+        self.floors = [group.units for group in cut.groups]
+        for position, (group, step) in enumerate(zip(cut.groups, self._steps, strict=True)):
+            least = -(-options.least_width(group.channels) // group.parts)
+            if group.prunable:
+                self.floors[position] = min(-(-least // step) * step, group.units)
+        self._touched: list[set[int]] = [{position} for position in range(len(cut.groups))]
+        for layer in cut.layers:
+            for read in layer.per_unit:
+                self._touched[read].update(layer.per_unit)
+
+    def cut_down(self) -> None:
+        """Make the best move again and again until all targets hold."""
+        costs, prices = self._cut.costs, None
+        best: list[_Move] = []
+        while not self._targets.hold(costs):
+            if prices != (prices := self._targets.prices(costs)):
+                self._price(prices)
+                best = [self._best_cut(position) for position in range(len(self._cut.groups) + len(self._free))]
+            move = min(best)
+            if self._passes_by_far(costs, move):
+                careful = min(self._best_cut(position, costs) for position in range(len(best)))
+                move = move if careful is _NO_MOVE else careful
+            for position in self._make(move):
+                best[position] = self._best_cut(position)
+            costs = self._cut.costs
+
+    def give_back(self) -> None:
+        """Widen groups while all targets hold; for nothing in return only if a target would be passed by far."""
+        self._price(self._targets.prices(Costs(0, 0, 0.0)))
+        open_groups = [group for group, readers in enumerate(self._cut.readers) if readers]
+        while True:
+            costs = self._cut.costs
+            move = min((self._best_return(group, costs) for group in open_groups), default=_NO_MOVE)
+            worth = move.ratio < 0 or self._targets.fullness(costs) < 1 - MET_WITHIN
+            if move is _NO_MOVE or not worth:
+                return
+            before = self._cut.units[move.position]
+            self._make(move)
+            if not self._targets.hold(self._cut.costs):  # by a last bit, which sums of differences do not have
+                self._cut.set_units(move.position, before)
+                open_groups.remove(move.position)
+
+    def _price(self, prices: Prices) -> None:
+        tables = {id(layer.table): Priced(layer.table, prices) for layer in self._cut.layers}
+        self._priced = [tables[id(layer.table)] for layer in self._cut.layers]
+
+    def _make(self, move: _Move) -> Iterable[int]:
+        """Change the network; gives the positions whose moves are others now."""
+        groups = len(self._cut.groups)
+        if move.position < groups:
+            self._cut.set_units(move.position, move.units)
+            changed = self._touched[move.position]
+        else:
+            block = self._free[move.position - groups]
+            self._cut.remove(block)
+            changed = self._groups_of(block)
+            changed = changed.union(*(self._touched[group] for group in changed))
+        beside = (groups + at for at, block in enumerate(self._free) if not changed.isdisjoint(self._groups_of(block)))
+        return {*changed, *beside}
+
+    def _groups_of(self, block: Block) -> set[int]:
+        return {group for layer in block.layers for group in self._cut.layers[layer].per_unit}
+
+    def _best_cut(self, position: int, costs: Costs | None = None) -> _Move:
+        """A position's best move; with the `costs` now, of those that do not pass the targets by far."""
+        groups = len(self._cut.groups)
+        moves = self._block_cuts(position) if position >= groups else self._cuts(position)
+        return min((move for move in moves if costs is None or not self._passes_by_far(costs, move)), default=_NO_MOVE)
+
+    def _block_cuts(self, position: int) -> Iterator[_Move]:
+        block = self._free[position - len(self._cut.groups)]
+        if not self._cut.is_removed(block):
+            saved = sum(self._priced[layer][self._cut.channels[layer]] for layer in block.layers)
+            yield _Move(self._cut.block_importance(block) / max(saved, _LEAST_COST), -saved, position, 0)
+
+    def _cuts(self, group: int) -> Iterator[_Move]:
+        cut = self._cut
+        now, floor, lanes = cut.units[group], self.floors[group], self._lanes[group]
+        if now == floor or not cut.readers[group]:
+            return
+        step = self._steps[group] * max(1, cut.groups[group].units // (_LEVELS * self._steps[group]))
+        full = (now - 1) // lanes * lanes
+        for units in {max(units, floor) for units in ((now - 1) // step * step, full, full - lanes)}:
+            lost = cut.kept[group][now] - cut.kept[group][units]
+            saved = -self._price_change(group, units - now)
+            yield _Move(lost / max(saved, _LEAST_COST), -saved, group, units)
+
+    def _best_return(self, group: int, costs: Costs) -> _Move:
+        cut = self._cut
+        now, units, step, lanes = cut.units[group], cut.groups[group].units, self._steps[group], self._lanes[group]
+        best = _NO_MOVE
+        full = -(-(now + 1) // lanes) * lanes
+        for wider in {min(wider, units) for wider in (-(-(now + 1) // step) * step, full)} - {now}:
+            gain, cost = cut.kept[group][wider] - cut.kept[group][now], self._price_change(group, wider - now)
+            move = _Move(-gain / max(cost, _LEAST_COST), cost, group, wider)
+            if move < best and self._targets.hold(self._after(costs, move)):
+                best = move
+        return best
+
+    def _price_change(self, group: int, more: int) -> float:
+        change = 0.0
+        for layer, (inputs, outputs) in self._cut.readers[group].items():
+            priced, (now_in, now_out) = self._priced[layer], self._cut.channels[layer]
+            change += priced[now_in + inputs * more, now_out + outputs * more] - priced[now_in, now_out]
+        return change
+
+    def _passes_by_far(self, costs: Costs, move: _Move) -> bool:
+        return self._targets.fullness(self._after(costs, move)) < 1 - MET_WITHIN
+
+    def _after(self, costs: Costs, move: _Move) -> Costs:
+        cut, groups = self._cut, len(self._cut.groups)
+        if move.position >= groups:
+            block = self._free[move.position - groups]
+            change = [_negative(cut.layers[layer].table[cut.channels[layer]]) for layer in block.layers]
+        else:
+            more = move.units - cut.units[move.position]
+            change = []
+            for layer, (inputs, outputs) in cut.readers[move.position].items():
+                table, (now_in, now_out) = cut.layers[layer].table, cut.channels[layer]
+                change += [table[now_in + inputs * more, now_out + outputs * more], _negative(table[now_in, now_out])]
+        params, macs, ms = (sum(parts) for parts in zip(costs, *change, strict=True))
+        return Costs(params, macs, ms)
+
+
+def _negative(costs: Costs) -> Costs:
+    return Costs(-costs.params, -costs.macs, -costs.ms)
+
+
+def _check_reach(name: str, options: PruneOptions, targets: Targets, least: Costs) -> None:
+    if targets.hold(least):
+        return
+    wanted = {"parameters": options.target_params, "GMACs": options.target_gmacs, "ms": options.target_ms}
+    asked = " and ".join(f"{limit:,g} {unit}" for unit, limit in wanted.items() if limit is not None)
+    blocks = "all blocks" if options.block_count is None else f"{options.block_count} blocks"
+    raise InputError(
+        f"{name}: expected to reach {asked}, found at least {least.params:,} parameters, {least.gmacs:.6g} GMACs "
+        f"and {least.ms:.4g} ms on {options.board} with {blocks} gone and only the smallest widths left. Raise the "
+        "target, remove more blocks, or lower the width multiple, the smallest share or the smallest width."
+    )
