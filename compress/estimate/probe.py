@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from compress.config import CompressConfig, TrainingConfig
 from compress.darknet.network import DarknetNetwork
@@ -38,15 +38,26 @@ Workload = (
 
 @dataclass(frozen=True)
 class Step:
-    """So many pictures of a size through a network."""
+    """An optimiser's step: so many pictures of a size, `at_once` of them through the network together."""
 
     images: int
     input_hw: tuple[int, int]
+    at_once: int
+
+    @property
+    def picture(self) -> int:
+        """Pixels of one picture: what its time grows with."""
+        return self.input_hw[0] * self.input_hw[1]
 
     @property
     def pixels(self) -> int:
-        """What time and memory grow with."""
-        return self.images * self.input_hw[0] * self.input_hw[1]
+        """Of all pictures: what the step's time grows with."""
+        return self.images * self.picture
+
+    @property
+    def pixels_at_once(self) -> int:
+        """What the memory grows with."""
+        return self.at_once * self.picture
 
 
 @dataclass(frozen=True)
@@ -76,22 +87,19 @@ class Cost:
         if step == self.step:
             return self
 
-        def along(mine: float, other: float, mine_at: int, other_at: int, wanted: int) -> float:
-            slope = (mine - other) / (mine_at - other_at) if mine_at > other_at else mine / mine_at
-            return mine + max(slope, 0.0) * (wanted - mine_at)
+        def along(name: str, size: str) -> float:
+            mine, other = getattr(self, name), getattr(smaller, name)
+            at, other_at, wanted = (getattr(each, size) for each in (self.step, smaller.step, step))
+            slope = (mine - other) / (at - other_at) if at > other_at else mine / at
+            return float(mine + max(slope, 0.0) * (wanted - at))
 
-        def by_step(name: str) -> float:
-            ends = self.step.pixels, smaller.step.pixels
-            return along(getattr(self, name), getattr(smaller, name), *ends, step.pixels)
-
-        one, other, wanted = (Step(1, each.input_hw).pixels for each in (self.step, smaller.step, step))
         return Cost(
             step=step,
-            step_s=by_step("step_s"),
-            evaluation_s=along(self.evaluation_s, smaller.evaluation_s, one, other, wanted),
+            step_s=along("step_s", "pixels"),
+            evaluation_s=along("evaluation_s", "picture"),
             save_s=self.save_s,
-            process_bytes=int(by_step("process_bytes")),
-            gpu_bytes=int(by_step("gpu_bytes")),
+            process_bytes=int(along("process_bytes", "pixels_at_once")),
+            gpu_bytes=int(along("gpu_bytes", "pixels_at_once")),
             checkpoint_bytes=self.checkpoint_bytes,
         )
 
@@ -114,18 +122,26 @@ class Prober:
 
     def cost(self, work: Workload, training: TrainingConfig) -> tuple[Cost, Step]:
         """What a step of this training costs, and the largest step that was run for it."""
-        wanted = Step(training.batch_size, self.config.network.input_hw)
+        at_once = min(training.micro_batch or training.batch_size, training.batch_size)
+        wanted = Step(training.batch_size, self.config.network.input_hw, at_once)
         costs = [self.measure(work, training, _smallest(wanted))]
         while costs[-1].step != wanted:
             larger = _largest_within(costs[-1], wanted, self.memory_bytes * _MEMORY_SHARE)
-            if larger.pixels < _WORTH * costs[-1].step.pixels:
+            if larger != wanted and larger.pixels < _WORTH * costs[-1].step.pixels:
                 break
             costs.append(self.measure(work, training, larger))
         return costs[-1].scaled(costs[0], wanted), costs[-1].step
 
     def measure(self, work: Workload, training: TrainingConfig, step: Step) -> Cost:
         """Run a few steps and one evaluation, as a training does."""
-        config = training.model_copy(update={"epochs": 1, "batch_size": step.images, "evaluate_every": 1})
+        changes: dict[str, Any] = {
+            "epochs": 1,
+            "batch_size": step.images,
+            "micro_batch": step.at_once,
+            "evaluate_every": 1,
+        }
+        changes |= {"statistics_batch": None, "multi_scale": None, "patience": None, "checkpoint_minutes": None}
+        config = training.model_copy(update=changes)
         with peak_memory() as peak, tempfile.TemporaryDirectory() as folder, _quiet():
             network, hook = work(step.input_hw)
             network = cast("DarknetNetwork", network)  # a training takes either
@@ -159,23 +175,31 @@ class Prober:
 def _smallest(wanted: Step) -> Step:
     """One picture at about a quarter of the sides."""
     height, width = (min(side, max(_SMALLEST, side // 4 // 32 * 32)) for side in wanted.input_hw)
-    return Step(1, (height, width))
+    return Step(1, (height, width), 1)
 
 
 def _largest_within(first: Cost, wanted: Step, memory_bytes: float) -> Step:
     """The largest step up to the wanted one whose time and memory, grown in proportion, stay within the limits."""
-    seconds = _SECONDS / STEPS / first.step_s
-    memory = (memory_bytes - first.process_bytes) / max(first.process_bytes, 1) + 1
-    growth = min(seconds, memory) * first.step.pixels
-    one = Step(1, wanted.input_hw)
-    if growth >= one.pixels:
-        return Step(min(wanted.images, int(growth // one.pixels)), wanted.input_hw)
-    scale = max((growth / one.pixels) ** 0.5, 0.0)
-    height, width = (
-        max(least, int(side * scale) // 32 * 32)
-        for side, least in zip(wanted.input_hw, first.step.input_hw, strict=True)
-    )
-    return Step(1, (height, width))
+
+    def within(step: Step) -> bool:
+        seconds = STEPS * first.step_s * step.pixels / first.step.pixels
+        memory = first.process_bytes * max(step.pixels_at_once / first.step.pixels_at_once, 1.0)
+        return seconds <= _SECONDS and memory <= memory_bytes
+
+    return next(filter(within, _downwards(wanted, first.step)), first.step)
+
+
+def _downwards(wanted: Step, smallest: Step) -> Iterator[Step]:
+    """Fewer and fewer pictures, then one that becomes smaller and smaller."""
+    for images in range(wanted.images, 0, -1):
+        yield Step(images, wanted.input_hw, min(images, wanted.at_once))
+    longer = max(wanted.input_hw)
+    for side in range(longer - 32, 0, -32):
+        height, width = (
+            max(least, whole * side // longer // 32 * 32)
+            for whole, least in zip(wanted.input_hw, smallest.input_hw, strict=True)
+        )
+        yield Step(1, (height, width), 1)
 
 
 def _noted(hook: StepHook) -> list[float]:

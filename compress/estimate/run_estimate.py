@@ -16,9 +16,10 @@ from compress.darknet.cfg import Cfg, read_cfg
 from compress.darknet.cost import gmacs, parameter_count
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import randomise
+from compress.darknet.topologies import with_anchors
 from compress.estimate.memory import Peak, available_bytes, peak_memory
 from compress.estimate.pictures import Pictures, pictures_of
-from compress.estimate.probe import Prober, Step, Workload
+from compress.estimate.probe import Prober, Workload
 from compress.estimate.stage_estimate import Splits, StageEstimate, training_estimate
 from compress.pruning import prune
 from compress.quantization import QuantizedNetwork, quantize
@@ -113,7 +114,7 @@ class _Estimator:
 
         def work(input_hw: tuple[int, int]) -> tuple[DarknetNetwork, StepHook]:
             network = _fresh(self._small, input_hw)
-            return network, teaching(config, network, lambda: _fresh(self._full, input_hw))
+            return network, teaching(config, network, lambda: _fresh(self._teacher, input_hw))
 
         return self._training("distill", self._small, config, work)
 
@@ -127,7 +128,7 @@ class _Estimator:
         def work(input_hw: tuple[int, int]) -> tuple[GridNetwork, StepHook]:
             network = _fresh(self._small, input_hw)
             on_grid = GridNetwork(network, self._quantized(network, 1))
-            return on_grid, teaching(self.run.config.distill, on_grid, lambda: _fresh(self._full, input_hw))
+            return on_grid, teaching(self.run.config.distill, on_grid, lambda: _fresh(self._teacher, input_hw))
 
         tuning = self._training("quantize", self._small, config.fine_tune, work)
         return replace(
@@ -166,6 +167,15 @@ class _Estimator:
     @property
     def _small(self) -> Cfg:
         return self._cut[0]
+
+    @property
+    def _teacher(self) -> Cfg:
+        """The full network with the small one's anchors, which a run would have fitted for both."""
+        yolo = next((section for section in self._small.layers if section.type == "yolo"), None)
+        if yolo is None:
+            return self._full
+        numbers = yolo.floats("anchors")
+        return with_anchors(self._full, list(zip(numbers[::2], numbers[1::2], strict=True)))
 
     @cached_property
     def _evaluation_s(self) -> float:
@@ -220,7 +230,7 @@ class _Estimator:
     def _cache_bytes(self) -> int:
         """Of decoded pictures, of both splits."""
         config, splits = self.run.config, self.pictures.splits
-        picture = Step(1, config.network.input_hw).pixels * 3
+        picture = 3 * config.network.input_hw[0] * config.network.input_hw[1]
         return sum(min(config.cache_mb << 20, count * picture) for count in (splits.train, splits.val))
 
 

@@ -13,15 +13,14 @@ MEMORY = 400_000_000, 2_000  # bytes: the network's, a pixel's
 def cost(step: Step) -> Cost:
     """A machine whose time and memory grow along a line."""
     (own, pixel), (network, activations) = STEP_COST, MEMORY
-    memory = network + activations * step.pixels
-    one = Step(1, step.input_hw).pixels
-    return Cost(step, own + pixel * step.pixels, pixel * one / 3, 0.25, memory, 0, 16_000)
+    memory = network + activations * step.pixels_at_once
+    return Cost(step, own + pixel * step.pixels, pixel * step.picture / 3, 0.25, memory, 0, 16_000)
 
 
-@pytest.mark.parametrize("wanted", [Step(16, (608, 608)), Step(2, (256, 320)), Step(1, (160, 160))])
+@pytest.mark.parametrize("wanted", [Step(16, (608, 608), 4), Step(2, (256, 320), 2), Step(1, (160, 160), 1)])
 def test_two_steps_tell_a_third(wanted: Step) -> None:
     """On the line through both, what a step costs by itself included."""
-    found = cost(Step(2, (256, 320))).scaled(cost(Step(1, (160, 160))), wanted)
+    found = cost(Step(2, (256, 320), 2)).scaled(cost(Step(1, (160, 160), 1)), wanted)
     right = cost(wanted)
     assert found.step == wanted and found.step_s == pytest.approx(right.step_s)
     assert found.process_bytes == pytest.approx(right.process_bytes)
@@ -34,19 +33,19 @@ def test_two_steps_tell_a_third(wanted: Step) -> None:
 )
 def test_the_first_step_is_small(input_hw: tuple[int, int], smallest: tuple[int, int]) -> None:
     """A quarter of the sides in whole strides, enough for statistics, and never larger than the wanted one."""
-    assert _smallest(Step(8, input_hw)) == Step(1, smallest)
+    assert _smallest(Step(8, input_hw, 8)) == Step(1, smallest, 1)
 
 
 @pytest.mark.parametrize(
     ("first_s", "memory", "step"),
     [
-        (0.01, 1e12, Step(16, (608, 608))),
-        (0.01, 2.2e9, Step(5, (608, 608))),  # memory is the limit
-        (1.0, 1e12, Step(1, (160, 160))),
-        (4.0, 1e12, Step(1, (128, 128))),  # not even the first was within the limit
+        (0.001, 1e12, Step(16, (608, 608), 8)),
+        (0.001, 2.3e9, Step(5, (608, 608), 5)),  # memory is the limit
+        (1.0, 1e12, Step(1, (160, 160), 1)),
+        (4.0, 1e12, Step(1, (128, 128), 1)),  # not even the first was within the limit
     ],
 )
 def test_the_largest_step_stays_within_time_and_memory(first_s: float, memory: float, step: Step) -> None:
     """Both grow at most in proportion to the pixels."""
-    first = Cost(Step(1, (128, 128)), first_s, 0.1, 0.0, 20_000_000, 0, 0)
-    assert _largest_within(first, Step(16, (608, 608)), memory) == step
+    first = Cost(Step(1, (128, 128), 1), first_s, 0.1, 0.0, 20_000_000, 0, 0)
+    assert _largest_within(first, Step(16, (608, 608), 8), memory) == step
