@@ -1,8 +1,10 @@
-"""A proximal step after the optimiser's, with a strength that a controller finds.
+"""A reweighted proximal step after the optimiser's, with a strength that a controller finds.
 
-Every channel's vector of gammas and betas is shortened by a share of its group's mean size at the start, so the pull
-depends neither on how large the scales are nor on learning rate and batch size. Sources: Ye et al., arXiv:1802.00124
-(soft threshold); Yuan & Lin 2006 (group lasso).
+Every channel's vector of gammas and betas is shortened. The pull is relative to the mean size in the channel's group
+at the start, so it depends neither on how large the scales are nor on learning rate and batch size; and it falls with
+the square of the vector's size, so the weak vanish while the strong hardly move: with one pull for all, gammas that
+lie close together would all be worn down together. Sources: Ye et al., arXiv:1802.00124 (soft threshold); Yuan & Lin
+2006 (group lasso); Candes, Wakin & Boyd, arXiv:0711.1612 (reweighted L1).
 """
 
 from __future__ import annotations
@@ -19,16 +21,16 @@ from compress.training.sparsity.method import SparsityMethod
 from compress.training.sparsity.tied_channels import TiedChannels
 
 _WARM_SHARE = 0.05  # of the steps: no zeros are wanted yet
-_FIRST_PULL = 1.0  # over the whole training, in units of a group's mean size
-_GAIN = 8.0  # the pull can change by exp(this) over the whole training
+_FIRST_PULL = 1 / 3  # over the whole pulling: ds/dt = -pull / s^2 brings s = 1 to 0 in it
+_GAIN = 4.0  # the pull can change by exp(this) over the whole training
 
 
 class Proximal(SparsityMethod):
-    """Shortens all channels until `target_share` of the prunable gammas is exactly zero.
+    """Shortens channels until `target_share` of the prunable gammas is exactly zero.
 
-    The wanted share grows linearly. The pull grows while there are too few zeros, falls while there are too many, and
-    is never so large that a step makes more of them than are wanted. What lacks when the pulling ends goes then; from
-    there on zeros stay and nothing else is pulled. Every layer keeps its smallest width.
+    The wanted share grows linearly: while there are too few zeros the pull grows, while there are more it falls. It
+    is never so large that more than the target becomes zero. What lacks when the pulling ends goes then; from there
+    on zeros stay and nothing else is pulled. Every layer keeps its smallest width.
 
     Args:
         groups: what may be pruned.
@@ -52,22 +54,23 @@ class Proximal(SparsityMethod):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """One proximal step; after the end of the pulling only the zeros are kept."""
-        before, done = step / self._steps, (step + 1) / self._steps
         warm = min(_WARM_SHARE, self._end / 2)
-        self._aim = self._target * min(max((done - warm) / (self._end - warm), 0.0), 1.0)
-        if before >= self._end:
+        pulling = self._end - warm
+        done = (step + 1) / self._steps
+        self._aim = self._target * min(max((done - warm) / pulling, 0.0), 1.0)
+        if step / self._steps >= self._end:
             for group, zeros in zip(self._groups, self._zeros, strict=True):
-                group.shorten(math.inf, ~zeros)
+                group.shorten(torch.where(zeros, math.inf, 0.0))
             return
-        relative = [group.sizes() / max(group.start_size, 1e-12) for group in self._groups]
-        spared = [self._strongest(group, sizes) for group, sizes in zip(self._groups, relative, strict=True)]
-        wanted, most = self._pull / self._steps, self._largest_pull(relative, spared)
-        self._pull *= math.exp(math.copysign(_GAIN / self._steps, most - wanted))
-        for group, sizes, keep in zip(self._groups, relative, spared, strict=True):
-            if done >= self._end:  # what lacks goes, what stays is not pulled
-                group.shorten(math.inf, keep | (sizes > most))
-            else:
-                group.shorten(min(wanted, most) * group.start_size, keep)
+        relative = [self._relative_sizes(group) for group in self._groups]
+        weakest, zero_share = self._weakest(relative)
+        self._pull *= math.exp(math.copysign(_GAIN / self._steps, self._aim - zero_share))
+        pull = math.inf if done >= self._end else min(self._pull / (pulling * self._steps), weakest)
+        for group, sizes in zip(self._groups, relative, strict=True):
+            each = pull * (weakest / sizes.clamp(min=1e-9)) ** 2
+            if pull == math.inf:  # what lacks goes, what stays is not pulled
+                each = torch.where(sizes <= weakest, math.inf, 0.0)
+            group.shorten(each * group.start_size)
         self._zeros = [group.sizes() == 0 for group in self._groups]
 
     @property
@@ -75,23 +78,24 @@ class Proximal(SparsityMethod):
         """The share that is wanted by now."""
         return self._aim
 
-    def _strongest(self, group: TiedChannels, sizes: Tensor) -> Tensor:
-        """What a group's smallest width keeps, bool (units,)."""
-        keep = torch.zeros(len(sizes), dtype=torch.bool, device=sizes.device)
+    def _relative_sizes(self, group: TiedChannels) -> Tensor:
+        """In units of the group's mean at the start, (units,); infinite for those that the smallest width keeps."""
+        sizes = group.sizes() / max(group.start_size, 1e-12)
         width = self._options.least_width(len(group.gammas[0]))
-        keep[sizes.topk(-(-width // group.parts)).indices] = True
-        return keep
+        sizes[sizes.topk(-(-width // group.parts)).indices] = math.inf
+        return sizes
 
-    def _largest_pull(self, relative: list[Tensor], spared: list[Tensor]) -> float:
-        """The pull after which as many gammas are zero as are wanted by now."""
-        counts = [group.tied for group in self._groups]
-        free = [values[~keep] for values, keep in zip(relative, spared, strict=True)]
-        sizes, order = torch.cat(free).sort()
-        weights = torch.cat([torch.full((len(values),), count) for values, count in zip(free, counts, strict=True)])
-        total = sum(len(values) * count for values, count in zip(relative, counts, strict=True))
-        reached = weights.to(order.device)[order].cumsum(0)
-        goes = int((reached <= self._aim * total + 1e-6).sum())
-        return float(sizes[goes - 1]) * (1 + 1e-6) if goes else 0.0  # rounding must not leave a crumb
+    def _weakest(self, relative: list[Tensor]) -> tuple[float, float]:
+        """Size up to which units go, so that the target's share of gammas does; and the share at zero now."""
+        sizes, order = torch.cat(relative).sort()
+        gammas = torch.cat(
+            [torch.full((len(values),), group.tied) for values, group in zip(relative, self._groups, strict=True)]
+        )
+        reached = gammas.to(order.device)[order].cumsum(0) / gammas.sum()
+        zeros = int((sizes == 0).sum())
+        goes = min(int((reached <= self._target + 1e-9).sum()), int(sizes.isfinite().sum()))
+        weakest = float(sizes[goes - 1]) * (1 + 1e-6) if goes else 0.0  # rounding must not leave a crumb
+        return weakest, float(reached[zeros - 1]) if zeros else 0.0
 
     def state(self) -> dict[str, Any]:
         """The pull that the controller has found, and the zeros."""

@@ -45,16 +45,13 @@ class TiedChannels:
         return squares.view(self.parts, -1).sum(0).div(self.tied).sqrt()
 
     @torch.no_grad()
-    def shorten(self, pull: float, spared: Tensor | None = None) -> None:
+    def shorten(self, pull: float | Tensor) -> None:
         """Soft threshold: every vector becomes shorter by `pull`, down to exactly zero.
 
         Args:
-            pull: in units of `sizes`.
-            spared: bool (units,), what stays as it is.
+            pull: in units of `sizes`, one for all or (units,).
         """
         factor = (1 - pull / self.sizes().clamp(min=1e-12)).clamp(min=0.0)
-        if spared is not None:
-            factor = torch.where(spared, torch.ones_like(factor), factor)
         for values in (*self.gammas, *self.betas):
             values.mul_(factor.repeat(self.parts))
 
