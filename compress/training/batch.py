@@ -31,6 +31,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of its pictures."""
+        return self.images.shape[2], self.images.shape[3]
+
     def on(self, device: torch.device) -> Batch:
         """The same batch on a device, its images as the network takes them: float32 in 0..1, channels last."""
         images = self.images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
@@ -53,7 +58,7 @@ class StepHook:
         return {}
 
     def before_step(self, step: int) -> None:
-        """Called between the backward pass and the optimiser's step, 0-based; may add to gradients."""
+        """Called when the gradients of a whole optimiser step are there, summed over all processes and clipped."""
 
     def after_step(self, step: int, learning_rate: float) -> None:
         """Called after every optimiser step, 0-based over the whole training."""
@@ -61,6 +66,10 @@ class StepHook:
     def metrics(self) -> Metrics:
         """What to add to the epoch's line in metrics.jsonl; the terms of `extra_loss` are in it anyway."""
         return {}
+
+    def status(self) -> str:
+        """A word or two for the line of every epoch."""
+        return ""
 
     def settle(self, averaged: nn.Module) -> None:
         """Called before the averaged network is evaluated; may mend in it what averaging blurred."""

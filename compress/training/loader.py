@@ -35,8 +35,6 @@ from compress.data.mosaic import mosaic
 from compress.data.picture_cache import PictureCache
 from compress.training.batch import Batch
 
-_BATCHES_AHEAD = 2  # one is ready while the next is in work
-
 
 def read_image(sample: Sample) -> np.ndarray:
     """The sample's picture, uint8 BGR (H, W, 3).
@@ -153,6 +151,7 @@ def load_batches(
     indices: Sequence[list[int]],
     workers: int = 1,
     sizes_hw: Sequence[tuple[int, int]] | None = None,
+    ahead: int = 2,
 ) -> Iterator[Batch]:
     """Batches of the named pictures, in that order; the next ones are made while one is in use.
 
@@ -163,6 +162,7 @@ def load_batches(
         workers: threads that decode and vary pictures, at least 1. OpenCV works outside the interpreter's lock, and
             threads share the cache and leave no process behind.
         sizes_hw: height and width of each batch's pictures; None gives all the network's size.
+        ahead: batches in work or ready while one is in use.
     Yields:
         Images in uint8, channels last in memory, as `Batch` says.
     """
@@ -172,7 +172,7 @@ def load_batches(
     try:
         for chosen, size_hw in zip(indices, sizes, strict=True):
             waiting.append(_LoadingBatch(pool, images, epoch, chosen, size_hw))
-            if len(waiting) > _BATCHES_AHEAD:
+            if len(waiting) > ahead:
                 yield waiting.popleft().whole()
         while waiting:
             yield waiting.popleft().whole()

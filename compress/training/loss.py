@@ -37,7 +37,7 @@ class LossTerms:
 
 
 def yolo_loss(
-    raw_heads: Sequence[Tensor], heads: Sequence[Head], targets: Targets, positives: float | None = None
+    raw_heads: Sequence[Tensor], heads: Sequence[Head], targets: Targets, positives: Tensor | None = None
 ) -> LossTerms:
     """The loss of one micro-batch.
 
@@ -45,12 +45,12 @@ def yolo_loss(
         raw_heads: raw head convolutions, one (N, A*(5+C), H, W) a head.
         heads: their anchors, strides and classes.
         targets: of these pictures, on the same device.
-        positives: what the sums are divided by: positives of the optimiser's whole batch, so that its parts add up
-            to its loss however it is cut. None counts those of these pictures.
+        positives: scalar, what the sums are divided by: positives of the optimiser's whole batch, so that its parts
+            add up to its loss however it is cut. None counts those of these pictures.
     """
     numbers = raw_numbers(raw_heads, heads)  # (N, P, 5+C)
     cells = cells_of(tuple(heads), grids_of(raw_heads), numbers.device)
-    divisor = max(len(targets) if positives is None else positives, 1)
+    divisor = max(len(targets), 1) if positives is None else positives.clamp(min=1)
     learning = targets.image, targets.cell
     target = torch.zeros_like(numbers[..., 4], memory_format=torch.contiguous_format)
     target[learning] = 1.0

@@ -87,7 +87,7 @@ def random_case(seed: int, images: int) -> tuple[list[torch.Tensor], torch.Tenso
 def test_the_parts_of_a_batch_add_up_to_its_loss(seed: int) -> None:
     """Loss and gradients of three pictures are the sums of two parts', divided by the positives of all three."""
     whole, truths = random_case(seed, 3)
-    positives = len(assign(truths, 3, HEADS, SIZE_HW))
+    positives = torch.tensor(float(len(assign(truths, 3, HEADS, SIZE_HW))))
     terms = yolo_loss(whole, HEADS, assign(truths, 3, HEADS, SIZE_HW))
     terms.total.backward()
     parts = [head.detach().clone().requires_grad_() for head in whole]
@@ -120,4 +120,6 @@ def test_near_misses_are_those_of_the_pairwise_overlaps(seed: int) -> None:
         objectness = numbers[image, :, 4].sigmoid()
         error = -(wanted * objectness.log() + (1 - wanted) * (1 - objectness).log())
         expected = expected + error[counted].sum()
-    torch.testing.assert_close(yolo_loss(heads, HEADS, targets, 1).objectness, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        yolo_loss(heads, HEADS, targets, torch.tensor(1.0)).objectness, expected, rtol=1e-4, atol=1e-4
+    )

@@ -74,12 +74,14 @@ def test_a_loss_that_is_no_number_stops_with_epoch_and_batch(network, images, tm
     """The message names the place and the remedy."""
     with torch.no_grad():
         network.layers[0].conv.weight[0, 0, 0, 0] = float("nan")
-    with pytest.raises(RoadslimError, match="found nan in epoch 1, batch 1.*Lower learning_rate"):
+    with pytest.raises(
+        RoadslimError, match="found nan in epoch 1, step 1, with the pictures .*png.*lower learning_rate"
+    ):
         training(network, images, tmp_path).run()
 
 
 def test_a_damaged_checkpoint_is_said(network, images, tmp_path: Path) -> None:
     """A file that is no checkpoint is never unpickled blindly; the message says which folder to remove."""
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(InputError, match="checkpoint.pt.*Remove the folder"):
+    with pytest.raises(InputError, match="checkpoint.pt.*damaged.*remove the folder"):
         training(network, images, tmp_path).run()

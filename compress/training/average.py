@@ -1,0 +1,52 @@
+"""The averaged network: an exponential moving average of the weights, with batch statistics of its own.
+
+Sources: Polyak & Juditsky, 1992 (averaging); Li et al., AdaBN, arXiv:1603.04779 (statistics).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
+
+from compress.darknet.network import DarknetNetwork
+from compress.quantization.grid_network import GridNetwork
+from compress.training.evaluation import plain_batches
+from compress.training.loader import TrainingImages
+
+Network = TypeVar("Network", DarknetNetwork, GridNetwork)
+_STATISTICS_IMAGES = 128
+
+
+class AveragedNetwork(Generic[Network]):
+    """A copy of a network that follows its parameters.
+
+    Args:
+        network: the one that is trained.
+        steps: how far it looks back, less far at the start.
+
+    Attributes:
+        network: the copy, in eval mode.
+    """
+
+    def __init__(self, network: Network, steps: int) -> None:
+        self.network: Network = copy.deepcopy(network).eval()
+        self._steps = steps
+        self._means: list[Tensor] = list(self.network.parameters())
+        self._values: list[Tensor] = list(network.parameters())
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Follow the weights after an optimiser step, 0-based."""
+        keep = min(1 - 1 / self._steps, (step + 1) / (step + 10))
+        torch._foreach_lerp_(self._means, self._values, 1 - keep)
+
+    def settle(self, images: TrainingImages, device: torch.device) -> None:
+        """Take batch statistics from training pictures as they are: no training step made those of the average."""
+        count = min(_STATISTICS_IMAGES, len(images))
+        chosen = [round(i * (len(images) - 1) / max(count - 1, 1)) for i in range(count)]
+        update_bn((batch for batch, _ in plain_batches(images, chosen, device)), self.network)
+        self.network.eval()
