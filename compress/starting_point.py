@@ -7,7 +7,9 @@ from dataclasses import replace
 from board_app.core.errors import UsageError
 from compress.config import CompressConfig, NetworkConfig
 from compress.darknet.cfg import Cfg, read_cfg
-from compress.darknet.topologies import with_classes, yolov3_cfg, yolov3_tiny_cfg
+from compress.darknet.dpu_hindrances import warn_of_hindrances
+from compress.darknet.heads import check_trainable
+from compress.darknet.topologies import with_classes, with_width, yolov3_cfg, yolov3_tiny_cfg
 from compress.pruning.blocks import removable_blocks
 
 TOPOLOGIES = {"yolov3": yolov3_cfg, "yolov3-tiny": yolov3_tiny_cfg}
@@ -17,7 +19,7 @@ def starting_cfg(config: NetworkConfig, classes: int) -> Cfg:
     """The cfg that a training starts from, with the anchors as they are in it."""
     if config.cfg is None:
         return TOPOLOGIES[config.topology](classes, config.input_hw, config.width, config.leaky_slope)
-    cfg = with_input(with_classes(read_cfg(config.cfg), classes), config.input_hw)
+    cfg = with_input(with_width(with_classes(read_cfg(config.cfg), classes), config.width), config.input_hw)
     return replace(cfg, net=replace(cfg.net, options=cfg.net.options | {"leaky_slope": repr(config.leaky_slope)}))
 
 
@@ -29,9 +31,10 @@ def with_input(cfg: Cfg, input_hw: tuple[int, int]) -> Cfg:
 
 
 def check_starting_point(config: CompressConfig) -> None:
-    """Refuse what could not end well, although every key has a good value.
+    """Refuse what could not end well, although every key has a good value; warn of what the DPU lacks.
 
     Raises:
+        InputError: the cfg is wrong, or of heads that cannot be trained.
         UsageError: the cfg or the weights are not there, or more blocks are to be cut than the network has.
     """
     network = config.network
@@ -40,8 +43,10 @@ def check_starting_point(config: CompressConfig) -> None:
             found = "a folder" if path.is_dir() else "none"
             raise UsageError(f"'{key}' in [network]: expected a file at {path}, found {found}. Correct the path")
     cfg = starting_cfg(network, classes=1)
+    check_trainable(cfg)
+    warn_of_hindrances(cfg)
     blocks = len(removable_blocks(cfg))
-    if config.prune.blocks > blocks:
+    if config.prune.blocks != "auto" and config.prune.blocks > blocks:
         raise UsageError(
             f"'blocks' in [prune]: expected at most {blocks}, as many as {network.cfg or network.topology} has, "
             f"found {config.prune.blocks}. Lower it: at most `blocks: {blocks}`"

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace, kind: str, target: Path) -> list[Path]:
     from compress.darknet.cfg import write_cfg
+    from compress.darknet.dpu_hindrances import warn_of_hindrances
     from compress.darknet.model_files import load_model, model_paths
     from compress.darknet.weights import SAFETENSORS, save_weights
 
@@ -71,6 +72,7 @@ def _export(args: argparse.Namespace, kind: str, target: Path) -> list[Path]:
     if (kind == "safetensors") != (target.suffix == SAFETENSORS):
         raise UsageError(f"--to {kind}: expected a name with its suffix, found {target}. Use NAME.{kind}.")
     network = load_model(*sources)
+    warn_of_hindrances(network.cfg)
     if kind == "onnx":
         _export_onnx(network, target)
     else:

@@ -60,7 +60,8 @@ def dpu_layers(cfg: Cfg) -> list[Layer]:
             groups = section.integer("groups", 1)
             parts = [(height, width, channels // groups) for height, width, channels in inputs]
             if groups > 1:
-                layers += [Layer(f"{name}_slice", "slice", whole, part) for whole, part in zip(inputs, parts)]
+                of_part = name if len(parts) == 1 else f"{name}_slice"
+                layers += [Layer(of_part, "slice", whole, part) for whole, part in zip(inputs, parts)]
             if len(parts) > 1:
                 layers.append(Layer(name, "concat", output, output))
     return layers

@@ -97,6 +97,8 @@ class _Channels:
             return numbers
         if node.kind == "concat":
             return [channel for numbers in inputs for channel in numbers]
+        if node.kind == "slice":
+            return inputs[0][node.begin : node.begin + node.shape[0]]
         if node.kind == "add":
             for one, other in zip(*inputs, strict=True):
                 first, second = sorted((self._first(one), self._first(other)))

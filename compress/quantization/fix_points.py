@@ -25,12 +25,13 @@ class FixPoints:
 def limit_shifts(plan: Plan, found: FixPoints) -> FixPoints:
     """The fix points after nndct's adjustments at export: what inference uses.
 
-    A nearest upsample takes its input's fix point. Then, convolution by convolution in running order, the shift of
-    the result (weight + input - output) is brought to 0..16 and the shift of the bias into the accumulator's width.
+    A nearest upsample and a slice take their input's fix point. Then, convolution by convolution in running order,
+    the shift of the result (weight + input - output) is brought to 0..16 and that of the bias into the
+    accumulator's width.
     """
     fixed = replace(found, outputs=dict(found.outputs), weights=dict(found.weights), biases=dict(found.biases))
     for node in plan.nodes:
-        if node.kind == "upsample" and plan.has_fix_point(node):
+        if node.copies and plan.has_fix_point(node):
             fixed.outputs[node.index] = fixed.outputs[plan.fix_point_owner[node.inputs[0]]]
     for node in plan.convolutions:
         _limit_convolution(plan, node, fixed)

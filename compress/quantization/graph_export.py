@@ -70,6 +70,8 @@ class _Export:
             self._add(name, "maxpool2d", attrs, {"input": inputs}, shape)
         elif node.kind == "upsample":
             self._add(name, "resize", _nearest(node.stride), {"input": inputs, "size": []}, shape)
+        elif node.kind == "slice":
+            self._add(name, "strided_slice", _channels(node), {"input": inputs}, shape)
         elif node.kind == "concat":
             self._add(name, "concat", {"axis": Attr("int32", 3)}, {"input": inputs}, shape)
         else:
@@ -139,6 +141,15 @@ def _nearest(factor: int) -> dict[str, Attr]:
         "mode": Attr("string", "NEAREST"),
         "align_corners": Attr("bool", False),
         "half_pixel_centers": Attr("bool", False),
+    }
+
+
+def _channels(node: Node) -> dict[str, Attr]:
+    channels, height, width = node.shape
+    return {
+        "begin": Attr("int32_vec", (0, 0, 0, node.begin)),
+        "end": Attr("int32_vec", (1, height, width, node.begin + channels)),
+        "strides": Attr("int32_vec", (1, 1, 1, 1)),
     }
 
 

@@ -190,7 +190,7 @@ class _Search:
 
 
 def _moves(node: Node, plan: Plan) -> Iterator[Move]:
-    if plan.has_fix_point(node) and node.kind != "upsample":  # which has its input's
+    if plan.has_fix_point(node) and not node.copies:  # which has its input's
         yield "outputs", node.index
     if node.kind == "conv":
         yield "weights", node.index
@@ -204,7 +204,7 @@ def _moved(plan: Plan, fixed: FixPoints, move: Move, by: int) -> tuple[FixPoints
     changed = {index}
     if kind == "outputs":
         for node in plan.nodes:
-            if node.kind == "upsample" and plan.has_fix_point(node):
+            if node.copies and plan.has_fix_point(node):
                 source = plan.fix_point_owner[node.inputs[0]]
                 if source in changed:
                     new[node.index] = new[source]

@@ -1,24 +1,27 @@
 """What a network is to the quantiser: its operators in running order, and which of them have a fix point of their own.
 
-A convolution and its activation are one node. One-input routes and yolo sections pass their input on and are no
-nodes. A tensor read by one concatenation and nothing else has no fix point: the concatenation's is its own, and it
-is not rounded before it. The rules are nndct's (pytorch_nndct 3.5.0).
+A convolution and its activation are one node. One-input routes and head sections pass their input on and are no
+nodes; a route that takes one of several groups is a slice. A tensor read by one concatenation and nothing else has
+no fix point: the concatenation's is its own, and it is not rounded before it. The rules are nndct's (pytorch_nndct
+3.5.0).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 from board_app.core.errors import InputError
 from compress.darknet.cfg import INPUT, Cfg, Section, layer_shapes, layer_sources
-from compress.darknet.shapes import convolution_padding, maxpool_padding
+from compress.darknet.dpu_hindrances import dpu_hindrances
+from compress.darknet.section import HEAD_TYPES
+from compress.darknet.shapes import activation_of, convolution_padding, maxpool_padding
 
 INPUT_LAYER = INPUT  # stands for the network's input where a cfg layer's index is asked for
 LEAKY_SLOPE = 26 / 256  # the only slope that the DPU has; nndct puts it in place of any other
 
-Kind = Literal["input", "conv", "maxpool", "add", "concat", "upsample"]
+Kind = Literal["input", "conv", "maxpool", "add", "concat", "upsample", "slice"]
 Activation = Literal["linear", "leaky", "relu"]
 
 
@@ -33,6 +36,7 @@ class Node:
         shape: (C, H, W) of its output.
         size, stride: of convolution and pooling; `stride` is the factor of an upsample.
         pad: (left, right, top, bottom); zeros around a convolution, minus infinity around a pooling.
+        begin: of a slice, the first of its input's channels.
         trace: nndct's running number of its last operator, as in `nndct_leaky_relu_2`.
     """
 
@@ -45,14 +49,20 @@ class Node:
     size: int = 1
     stride: int = 1
     pad: tuple[int, int, int, int] = (0, 0, 0, 0)
+    begin: int = 0
     trace: int = 0
+
+    @property
+    def copies(self) -> bool:
+        """Whether its values are its input's as they are, so that it has its input's fix point."""
+        return self.kind in ("upsample", "slice")
 
     @property
     def tensor(self) -> str:
         """The name of its int8 tensor, in the exported graph too."""
         if self.kind == "input":
             return "input_0_fix"
-        operator = {"conv": "conv", "upsample": "resize"}.get(self.kind, self.kind)
+        operator = {"upsample": "resize", "slice": "strided_slice"}.get(self.kind, self.kind)
         if self.activation != "linear":
             operator = {"leaky": "leaky_relu", "relu": "relu"}[self.activation]
         return f"{operator}{self.layer}_fix"
@@ -60,7 +70,7 @@ class Node:
     @property
     def nndct_node(self) -> str:
         """What nndct calls it in quant_info.json, without the network's name."""
-        names = {"conv": "conv2d", "add": "elemwise_add", "upsample": "resize"}
+        names = {"conv": "conv2d", "add": "elemwise_add", "upsample": "resize", "slice": "strided_slice"}
         name = names.get(self.kind, self.kind)
         if self.activation != "linear":
             name = {"leaky": "leaky_relu", "relu": "relu"}[self.activation]
@@ -120,6 +130,7 @@ def plan_of(cfg: Cfg, heads: tuple[int, ...]) -> Plan:
     shapes = layer_shapes(cfg)
     sources = layer_sources(cfg)
     needed = _ancestors(heads, sources)
+    _refuse(cfg, needed)
     height, width = cfg.input_hw
     nodes = [Node(0, INPUT_LAYER, "input", (), (cfg.input_channels, height, width))]
     index_of = {INPUT_LAYER: 0}
@@ -130,12 +141,12 @@ def plan_of(cfg: Cfg, heads: tuple[int, ...]) -> Plan:
         inputs = tuple(index_of[source] for source in sources[layer])
         if section.type == "shortcut":
             inputs = inputs[::-1]  # nndct's order; the layer before comes last
-        if section.type == "yolo" or (
+        if section.type in HEAD_TYPES or (
             section.type == "route" and len(inputs) == 1 and section.integer("groups", 1) == 1
         ):
             index_of[layer] = inputs[0]
             continue
-        kind, fields = _operator(cfg, section, nodes[inputs[0]].shape, shapes[layer])
+        kind, fields = _operator(section, nodes[inputs[0]].shape, shapes[layer])
         trace += 2 if fields.get("activation", "linear") != "linear" else 1
         nodes.append(Node(len(nodes), layer, kind, inputs, shapes[layer], trace=trace, **fields))
         index_of[layer] = nodes[-1].index
@@ -153,37 +164,30 @@ def _ancestors(heads: tuple[int, ...], sources: list[tuple[int, ...]]) -> set[in
     return needed
 
 
+def _refuse(cfg: Cfg, needed: set[int]) -> None:
+    for hindrance in dpu_hindrances(cfg):
+        if hindrance.layer in needed and not hindrance.quantises:
+            raise InputError(
+                f"{cfg.name}, line {hindrance.line}: expected a layer that runs in int8 on the DPU, found "
+                f"[{hindrance.section}], where the DPU {hindrance.lacks}. {hindrance.instead}."
+            )
+
+
 def _operator(
-    cfg: Cfg, section: Section, in_chw: tuple[int, int, int], out_chw: tuple[int, int, int]
+    section: Section, in_chw: tuple[int, int, int], out_chw: tuple[int, int, int]
 ) -> tuple[Kind, dict[str, Any]]:
-    options = section.options
-    if section.type == "convolutional" and section.integer("groups", 1) == 1:
+    if section.type == "convolutional":
         fields = {"size": section.integer("size", 1), "stride": section.integer("stride", 1)}
-        pad = (convolution_padding(section),) * 4
-        return "conv", {**fields, "pad": pad, "activation": _activation(cfg, section)}
+        return "conv", {**fields, "pad": (convolution_padding(section),) * 4, "activation": activation_of(section)}
     if section.type == "maxpool":
         stride = section.integer("stride", 1)
         pad = maxpool_padding(section, in_chw[1:], out_chw[1:])
         return "maxpool", {"size": section.integer("size", stride), "stride": stride, "pad": pad}
     if section.type == "upsample":
         return "upsample", {"stride": section.integer("stride", 2)}
-    if section.type == "shortcut" and _activation(cfg, section) == "linear":
+    if section.type == "shortcut":
         return "add", {}
-    if section.type == "route" and section.integer("groups", 1) == 1:
-        return "concat", {}
-    raise InputError(
-        f"{cfg.name}, line {section.line}: expected a layer that runs in int8 on the DPU (convolution with one group, "
-        f"maxpool, shortcut without activation, route without groups, upsample), found [{section.type}] {options}. "
-        "Train a network without it."
-    )
-
-
-def _activation(cfg: Cfg, section: Section) -> Activation:
-    name = section.options.get("activation", "logistic" if section.type == "convolutional" else "linear")
-    for known in get_args(Activation):
-        if name == known:
-            return cast(Activation, known)
-    raise InputError(
-        f"{cfg.name}, line {section.line}: expected the activation leaky, relu or linear, which the DPU has, "
-        f"found '{name}'. Train with activation=leaky."
-    )
+    assert section.type == "route"
+    if section.integer("groups", 1) > 1:
+        return "slice", {"begin": section.integer("group_id", 0) * out_chw[0]}
+    return "concat", {}

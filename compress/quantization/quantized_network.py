@@ -17,7 +17,7 @@ from compress.quantization.simulation import Parameters, apply_activation, convo
 
 EXACT_FLOAT32 = 1 << 24  # integers up to here, and their sums on the way, are exact in float32
 
-_CFG_TYPES = {"conv": "convolutional", "add": "shortcut", "concat": "route"}
+_CFG_TYPES = {"conv": "convolutional", "add": "shortcut", "concat": "route", "slice": "route"}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from matplotlib import pyplot  # noqa: E402  the backend must be chosen first
 _BLUE, _ORANGE, _GREY = "#1f6feb", "#d9730d", "#8b949e"
 _NAMED = 5  # of the worst layers
 _TICKS = 40  # layer numbers that fit along x
-_SHORT = {"convolutional": "conv", "shortcut": "add", "route": "concat"}
+_SHORT = {"convolutional": "conv", "shortcut": "add"}
 
 
 def draw_report(report: QuantizationReport, path: Path) -> None:

@@ -66,6 +66,8 @@ def pool_or_join(node: Node, inputs: list[Tensor]) -> Tensor:
         return functional.max_pool2d(inputs[0], node.size, node.stride)
     if node.kind == "upsample":
         return functional.interpolate(inputs[0], scale_factor=node.stride, mode="nearest")
+    if node.kind == "slice":
+        return inputs[0][:, node.begin : node.begin + node.shape[0]]
     if node.kind == "concat":
         return torch.cat(inputs, dim=1)
     return inputs[0] + inputs[1]

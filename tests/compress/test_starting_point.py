@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from board_app.core.errors import UsageError
-from compress.config import CompressConfig
-from compress.starting_point import check_starting_point
+from board_app.core.errors import InputError, UsageError
+from compress.config import CompressConfig, NetworkConfig
+from compress.darknet.cfg import cfg_text, layer_shapes, parse_cfg, write_cfg
+from compress.darknet.testing_families import family_cfg
+from compress.starting_point import check_starting_point, starting_cfg
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,35 @@ def test_what_cannot_end_well_is_refused_at_once(network: dict[str, Any], blocks
     with pytest.raises(UsageError) as error:
         check_starting_point(CompressConfig(name="a", data="d", network=network, prune={"blocks": blocks}))
     assert words in str(error.value)
+
+
+def test_what_cannot_be_trained_is_refused_at_once(tmp_path: Path) -> None:
+    """A YOLOv2 head has no loss here, and the message says what to write in its place."""
+    write_cfg(family_cfg("yolov2"), tmp_path / "yolov2.cfg")
+    network = {"cfg": tmp_path / "yolov2.cfg"}
+    with pytest.raises(InputError, match=r"expected \[yolo\] heads"):
+        check_starting_point(CompressConfig(name="a", data="d", network=network, prune={"blocks": 0}))
+
+
+def test_what_the_dpu_lacks_is_told_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Mish is trained if asked, with a warning before; the slope is the config's and no reason for one."""
+    cfg = family_cfg("yolov4-tiny")
+    mish = parse_cfg(cfg_text(cfg).replace("activation=leaky", "activation=mish", 1), "mish.cfg")
+    write_cfg(mish, tmp_path / "mish.cfg")
+    config = CompressConfig(name="a", data="d", network={"cfg": tmp_path / "mish.cfg"}, prune={"blocks": 0})
+    check_starting_point(config)
+    assert [message.split(":")[1] for message in caplog.messages] == [
+        " the DPU has no mish. Train with activation=leaky (or relu)."
+    ]
+
+
+def test_any_cfg_takes_a_width(tmp_path: Path) -> None:
+    """`width` narrows a cfg from a file as it does our own."""
+    write_cfg(family_cfg("yolov3-tiny"), tmp_path / "tiny.cfg")
+    asked = {"width": 0.25, "input_hw": (96, 64), "leaky_slope": 0.1}
+    narrow = starting_cfg(NetworkConfig(cfg=tmp_path / "tiny.cfg", **asked), classes=6)
+    ours = starting_cfg(NetworkConfig(topology="yolov3-tiny", **asked), classes=6)
+    assert layer_shapes(narrow) == layer_shapes(ours) and narrow.input_hw == (96, 64)
 
 
 def test_all_blocks_may_go() -> None:

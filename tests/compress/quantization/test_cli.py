@@ -134,7 +134,7 @@ def _other_weights(model: dict[str, Path]) -> None:
 
 def _layer_without_int8(model: dict[str, Path]) -> None:
     text = model["cfg"].read_text()
-    model["cfg"].write_text(text.replace("[route]\nlayers=-3", "[route]\nlayers=-3\ngroups=2\ngroup_id=1", 1))
+    model["cfg"].write_text(text.replace("activation=leaky", "activation=mish", 1))
     save_model(DarknetNetwork(read_cfg(model["cfg"])), model["cfg"].parent)
 
 

@@ -10,6 +10,7 @@ import torch
 from compress.darknet.cfg import parse_cfg
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import random_cfg, randomise
+from compress.darknet.testing_families import family_cfg
 from compress.quantization import QuantizedNetwork, quantize
 from compress.quantization.fix_points import within_limits
 from compress.quantization.output_search import choose_by_outputs, heads_noise
@@ -73,6 +74,17 @@ def test_random_networks_are_never_worse(seed: int) -> None:
     target = start.float_parameters
     assert heads_noise(found, [images], target) <= heads_noise(start, [images], target)
     assert found.heads_gain_db is not None and found.heads_gain_db >= 0 and start.heads_gain_db is None
+
+
+def test_a_slice_moves_with_its_input() -> None:
+    """A part of a map keeps the map's fix point, whichever the search chooses."""
+    network = randomise(DarknetNetwork(family_cfg("yolov4-tiny", 2, 32, 32, factor=1 / 8)), 4)
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    found = quantize(network, [images], calibration_target="outputs")
+    slices = [node for node in found.plan.nodes if node.kind == "slice"]
+    assert len(slices) == 3
+    for node in slices:
+        assert found.fix_points.outputs[node.index] == found.fix_points.outputs[node.inputs[0]]
 
 
 def test_upsample_moves_with_its_input(cfg_texts: dict[str, str], make_network: Callable[..., DarknetNetwork]) -> None:

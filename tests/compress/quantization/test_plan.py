@@ -72,8 +72,32 @@ def test_the_input_is_a_node(cfg_texts: dict[str, str]) -> None:
     assert found.has_fix_point(found.nodes[0])
 
 
-@pytest.mark.parametrize("new", ["activation=mish", "groups=2\nactivation=leaky"])
-def test_what_the_dpu_lacks_is_refused(cfg_texts: dict[str, str], new: str) -> None:
-    """A layer that does not run in int8 is named with its line and what to do."""
-    with pytest.raises(InputError, match=r"line \d+"):
-        plan(cfg_texts["tiny_yolo"].replace("activation=leaky", new, 1))
+def test_a_part_of_a_layer_is_a_slice(cfg_texts: dict[str, str]) -> None:
+    """A route with groups takes channels of its one layer; as nndct's other choosers it has a fix point of its own."""
+    whole = cfg_texts["tiny_yolo"]
+    halved = whole.replace("[maxpool]", "[route]\nlayers=-1\ngroups=2\ngroup_id=1\n[maxpool]", 1)
+    halved = halved.replace("layers=-1,8", "layers=-1,9")
+    node = next(node for node in plan(halved).nodes if node.kind == "slice")
+    source = plan(halved).nodes[node.inputs[0]]
+    assert (node.begin, node.shape[0]) == (source.shape[0] // 2,) * 2
+    assert node.tensor == f"strided_slice{node.layer}_fix" and plan(halved).has_fix_point(node)
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        ("activation=mish", "where the DPU has no mish. Train with activation=leaky"),
+        ("groups=2\nactivation=leaky", "where the DPU has no convolution in 2 groups"),
+    ],
+)
+def test_what_the_dpu_lacks_is_refused(cfg_texts: dict[str, str], new: str, words: str) -> None:
+    """A layer that does not run in int8 is named with its line and what to do, in the words of the warning."""
+    with pytest.raises(InputError, match=rf"line \d+: .*{words}"):
+        plan(cfg_texts["tiny_yolo"].replace("activation=leaky", new, 2).replace(new, "activation=leaky", 1))
+
+
+def test_what_no_head_needs_is_not_refused(cfg_texts: dict[str, str]) -> None:
+    """Mish in a layer that nobody reads is no hindrance."""
+    dead = "[convolutional]\nfilters=4\nsize=1\nactivation=mish\n[route]\nlayers=-2\n"
+    text = cfg_texts["spp"].replace("[maxpool]\nsize=5", f"{dead}[maxpool]\nsize=5").replace("=1,2,-1", "=1,4,-1")
+    assert 2 not in plan(text).by_layer

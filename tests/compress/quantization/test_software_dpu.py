@@ -13,6 +13,7 @@ import torch
 from compress.darknet.model_files import load_model
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import random_cfg, randomise
+from compress.darknet.testing_families import family_cfg
 from compress.quantization import QuantizedNetwork, quantize, to_xmodel
 from compress.quantization.calibration_images import CalibrationImages
 from compress.quantization.plan import plan_of
@@ -91,10 +92,10 @@ def test_routes_of_one_two_and_four(
     assert_equal_everywhere(quantize(network, [images]), images, tmp_path / "four_int.xmodel", engine)
 
 
-GROUPLESS_SEEDS = (0, 2, 4, 6, 7, 10, 15, 17, 19, 20, 21, 22)  # the others have routes with groups
+SEEDS = range(24)
 
 
-@pytest.mark.parametrize("seed", GROUPLESS_SEEDS)
+@pytest.mark.parametrize("seed", SEEDS)
 def test_random_cfgs_equal_the_software_dpu(seed: int, tmp_path: Path) -> None:
     """Whatever layers a cfg strings together, every tensor has the same integers on both."""
     network = randomise(DarknetNetwork(random_cfg(seed)), seed)
@@ -102,10 +103,19 @@ def test_random_cfgs_equal_the_software_dpu(seed: int, tmp_path: Path) -> None:
     assert_equal_everywhere(quantize(network, [images]), images, tmp_path / "random_int.xmodel", "onnxruntime")
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", ["yolov3-spp", "yolov2-tiny", "yolov4-tiny"])
+def test_families_equal_the_software_dpu(name: str, tmp_path: Path, engine: Literal["onnxruntime", "numpy"]) -> None:
+    """A pyramid of poolings, a region head and parts of maps have the same integers on both."""
+    network = randomise(DarknetNetwork(family_cfg(name, 3, 64, 64, factor=1 / 8)), 3)
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    assert_equal_everywhere(quantize(network, [images]), images, tmp_path / "family_int.xmodel", engine)
+
+
 def test_random_cfgs_have_every_kind_of_layer() -> None:
     """The cfgs above meet all that the DPU's int8 path has, in the ways that matter."""
     met: set[object] = set()
-    for seed in GROUPLESS_SEEDS:
+    for seed in SEEDS:
         cfg = random_cfg(seed)
         network = DarknetNetwork(cfg)
         plan = plan_of(cfg, tuple(head.layer for head in network.heads))
@@ -118,6 +128,17 @@ def test_random_cfgs_have_every_kind_of_layer() -> None:
                 met.add(("asymmetric", node.pad[0] != node.pad[1]))
     wanted: set[object] = {("conv", name) for name in ("leaky", "relu", "linear")}
     wanted |= {("conv", 2), ("maxpool", 1), ("maxpool", 2), ("asymmetric", True), ("asymmetric", False)}
-    wanted |= {"add", "upsample", ("concat", 2), ("concat", 3), ("heads", 1), ("heads", 2), ("heads", 3)}
+    wanted |= {
+        "add",
+        "upsample",
+        "slice",
+        ("slice", "rounded by its reader"),
+        ("slice", "owned"),
+        ("concat", 2),
+        ("concat", 3),
+        ("heads", 1),
+        ("heads", 2),
+        ("heads", 3),
+    }
     wanted |= {("conv", "rounded by its reader"), ("conv", "readers", 2), ("add", "readers", 2)}
     assert wanted <= met, wanted - met
