@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from board_app.core.errors import UsageError
+from compress.shares import share_argument
 
 if TYPE_CHECKING:
     from compress.data.check import DatasetReport
@@ -19,7 +20,10 @@ _LOG = logging.getLogger(__name__)
 
 _EXAMPLES = {
     "check": "example:\n  roadslim data check data/demo --figure sheet.png",
-    "convert": "example:\n  roadslim data convert RDD2022/Japan data/japan --to yolo --val 20% --ignore Repair",
+    "convert": (
+        "example:\n  roadslim data convert RDD2022 data/asia --to yolo --val 20% --by scene \\\n"
+        "    --countries Japan India --map D01=D00 D11=D10 --ignore Repair"
+    ),
     "scenes": (
         "examples:\n  roadslim data scenes data/demo --images 800 --seed 1\n"
         "  roadslim data scenes data/drive --drive 30 --seed 7"
@@ -66,8 +70,16 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="new folder to write")
     parser.add_argument("--to", required=True, choices=("yolo", "voc", "coco"), help="how labels are to be written")
     _add_wanted(parser)
-    parser.add_argument("--val", type=_share, default=0.0, metavar="SHARE", help="of the images for val, such as 20%%")
-    parser.add_argument("--test", type=_share, default=0.0, metavar="SHARE", help="of the images for test")
+    parser.add_argument(
+        "--val", type=share_argument, default=0.0, metavar="SHARE", help="of the images for val, such as 20%%"
+    )
+    parser.add_argument("--test", type=share_argument, default=0.0, metavar="SHARE", help="of the images for test")
+    parser.add_argument(
+        "--by",
+        choices=("name", "scene"),
+        default="name",
+        help="name: adding images later moves none; scene: frames of one place stay together (default %(default)s)",
+    )
     parser.set_defaults(run=_convert)
 
 
@@ -106,14 +118,6 @@ def _wanted(args: argparse.Namespace) -> Wanted:
     from compress.data.dataset import Wanted
 
     return Wanted(dict(args.map), args.ignore, args.countries)
-
-
-def _share(text: str) -> float:
-    """`20%` or `0.2`."""
-    try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"expected a share such as 20% or 0.2, found {text!r}") from error
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -161,7 +165,7 @@ def _print_report(report: DatasetReport) -> None:
 def _convert(args: argparse.Namespace) -> int:
     from compress.data.dataset import load_splits
     from compress.data.problems import Problem, refuse
-    from compress.data.splitting import split_by_name
+    from compress.data.splitting import only_split, split_by_name, split_by_scene
     from compress.data.whole_folder import check_free
     from compress.data.writing import write_dataset
 
@@ -169,9 +173,19 @@ def _convert(args: argparse.Namespace) -> int:
     problems: list[Problem] = []
     splits = load_splits(args.dataset, _wanted(args), problems)
     refuse(problems, args.dataset)
+    scenes = None
     if args.val or args.test:
-        splits = split_by_name(splits, args.val, args.test)
-    write_dataset(args.folder, splits, args.to)
+        whole = only_split(splits, args.val, args.test)
+        if args.by == "scene":
+            from compress.data.scene_grouping import group_scenes
+
+            paths = [sample.image_path for sample in whole.samples]
+            ids = group_scenes(paths).ids
+            scenes = dict(zip(paths, map(int, ids), strict=True))
+            splits = split_by_scene(whole, ids, args.val, args.test)
+        else:
+            splits = split_by_name(whole, args.val, args.test)
+    write_dataset(args.folder, splits, args.to, scenes)
     counts = ", ".join(f"{len(part)} {name}" for name, part in splits.items())
     print(f"{args.folder}: {args.to}, images: {counts}")
     return 0

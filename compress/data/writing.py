@@ -24,8 +24,16 @@ from compress.data.whole_folder import whole_folder
 _IMAGE_FOLDERS = {"images", "JPEGImages"}
 
 
-def write_dataset(folder: Path, splits: Mapping[str, Dataset], kind: Kind) -> None:
+def write_dataset(
+    folder: Path, splits: Mapping[str, Dataset], kind: Kind, scenes: Mapping[Path, int] | None = None
+) -> None:
     """Write the splits of one dataset, images copied, as a new folder.
+
+    Args:
+        folder: is made.
+        splits: by name.
+        kind: how labels are written.
+        scenes: of each image file, for a list scenes.csv with `image,split,scene`.
 
     Raises:
         UsageError: there is something at `folder`.
@@ -37,6 +45,13 @@ def write_dataset(folder: Path, splits: Mapping[str, Dataset], kind: Kind) -> No
         sources = {split: _WRITERS[kind](partial, split, part, names) for split, part in splits.items()}
         first = next(iter(splits.values()))
         write_dataset_file(partial, first, kind, sources)
+        if scenes is not None:
+            lines = [
+                f"{Path(names[sample.image_path]).stem},{split},{scenes[sample.image_path]}\n"
+                for split, part in splits.items()
+                for sample in part.samples
+            ]
+            (partial / "scenes.csv").write_text("image,split,scene\n" + "".join(lines), encoding="utf-8")
 
 
 def write_dataset_file(

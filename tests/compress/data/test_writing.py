@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from board_app.core.errors import InputError, UsageError
+from board_app.core.errors import InputError
 from compress.data.class_map import ClassMap
 from compress.data.dataset import Dataset, Wanted, load_splits, open_dataset
 from compress.data.layout import Kind
 from compress.data.sample import Sample
-from compress.data.splitting import split_by_name
 from compress.data.writing import label_text, write_dataset
 from compress.data.yolo_text import parse_labels
 
@@ -109,25 +108,3 @@ def test_same_names_in_two_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a_0 twice"):
         write_dataset(tmp_path / "other", {"train": clash[0], "val": clash[1]}, "yolo")
     assert not (tmp_path / "other").exists()
-
-
-def test_split_by_name_is_stable(tmp_path: Path) -> None:
-    """Shares come out about right, and images that come later move none of the earlier ones."""
-    whole = made(tmp_path, 200)
-    parts = split_by_name({"train": whole}, 0.2, 0.1)
-    assert 25 <= len(parts["val"]) <= 55 and 10 <= len(parts["test"]) <= 32
-    assert sum(map(len, parts.values())) == 200
-    fewer = split_by_name({"all": replace(whole, samples=whole.samples[:50])}, 0.2, 0.1)
-    for name, part in fewer.items():
-        assert {sample.image_path for sample in part.samples} <= {sample.image_path for sample in parts[name].samples}
-
-
-def test_split_refusals(tmp_path: Path) -> None:
-    """Splits that exist are not split again, shares must leave some for train, and no part may be empty."""
-    whole = made(tmp_path, 1)
-    with pytest.raises(UsageError, match="found train, val"):
-        split_by_name({"train": whole, "val": whole}, 0.2, 0)
-    with pytest.raises(UsageError, match="shares"):
-        split_by_name({"all": whole}, 0.8, 0.3)
-    with pytest.raises(InputError, match="none left of 1"):
-        split_by_name({"all": whole}, 0.2, 0)
