@@ -23,18 +23,14 @@ from pydantic import (
 
 from board_app.core.errors import UsageError
 from compress.config_complaints import complaint, read_yaml
+from compress.shares import parse_share
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def _share(value: Any) -> Any:
     """Take `85%` as 0.85."""
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            return float(value.strip()[:-1]) / 100
-        except ValueError:
-            raise ValueError("expected a share") from None
-    return value
+    return parse_share(value) if isinstance(value, str) else value
 
 
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, lt=1, description="Write 50% or 0.5")]
@@ -60,16 +56,16 @@ NetworkFiles = Annotated[
 
 
 class NetworkConfig(_Section):
-    """Which network; `cfg` names a Darknet file and then `topology` and `width` do not count."""
+    """Which network; `cfg` names a Darknet file and then `topology` does not count."""
 
     topology: Literal["yolov3", "yolov3-tiny"] = "yolov3"
     cfg: Path | None = None
-    width: float = Field(default=1.0, gt=0, le=1)
+    width: float = Field(default=1.0, gt=0, le=1)  # factor on every layer's filters but the heads', to multiples of 8
     input_hw: tuple[PositiveInt, PositiveInt] = Field(
         default=(416, 416), description="Write two multiples of 32: [HEIGHT, WIDTH]"
     )
     leaky_slope: float = Field(default=0.1015625, ge=0, lt=1)  # 26/256: the only slope that the DPU has
-    weights: Path | None = None  # Darknet weights to start from; layers of another shape (the heads) start fresh
+    weights: Path | None = None  # .weights or .safetensors; heads of other classes and what it lacks start fresh
     anchors: Literal["auto", "cfg"] = "auto"  # fitted to the training boxes, or as the cfg says
 
     @field_validator("input_hw")
@@ -157,16 +153,58 @@ class SparsifyConfig(TrainingConfig):
         return patience
 
 
+def _block_count(value: Any) -> Any:
+    """A whole number or `auto`."""
+    if isinstance(value, str) and value.isdigit():
+        value = int(value)
+    if value != "auto" and not (type(value) is int and value >= 0):
+        raise ValueError("expected a whole number from 0, or auto")
+    return value
+
+
 class PruneConfig(_Section):
     """What the prune stage cuts and the sparse training aims at."""
 
+    method: Literal["cost", "slimming"] = "cost"  # slimming: the published way, to compare with
     channels: Share = 0.85
-    blocks: int = Field(default=8, ge=0)
+    blocks: Annotated[int | Literal["auto"], BeforeValidator(_block_count)] = Field(
+        default="auto", description="Write how many, or auto"
+    )  # auto: with a target as many as pay, else none
     min_share: Share = 0.01  # of every convolution's channels at least this stays, and
     min_channels: PositiveInt = 4  # at least so many
-    width_multiple: PositiveInt = 1
-    target_params: PositiveInt | None = None  # instead of `channels`: cut as few as bring the parameters down to this
-    target_gmacs: float | None = Field(default=None, gt=0)  # the same for multiply-accumulates
+    width_multiple: PositiveInt | None = None  # of kept widths; null: 8 with a target, else 1
+    target_params: PositiveInt | None = None  # instead of `channels`: cut as little as reaches so many parameters,
+    target_gmacs: float | None = Field(default=None, gt=0)  # so many 1e9 multiply-accumulates an image,
+    target_ms: float | None = Field(default=None, gt=0)  # and so many predicted milliseconds on the DPU of
+    board: str = "zcu104"
+    recalibration_images: int = Field(default=256, ge=0)  # of training: BN statistics anew after the cut; 0: kept
+    rounds: PositiveInt = 1  # the cut is reached in so many steps,
+    between: TrainingConfig | None = None  # the network trained like this between two of them
+    floor_map50: Share | None = (
+        None  # of a round straight after its cut: one below ends them, and the last above is kept
+    )
+
+    @field_validator("board")
+    @classmethod
+    def _board_is_known(cls, board: str) -> str:
+        from dpu.architecture import BOARDS
+
+        if board not in BOARDS:
+            raise ValueError(f"expected one of {', '.join(BOARDS)}")
+        return board
+
+    @model_validator(mode="after")
+    def _slimming_takes_a_share(self) -> PruneConfig:
+        targets = (self.target_params, self.target_gmacs, self.target_ms)
+        if self.method == "slimming" and (any(targets) or self.width_multiple not in (None, 1)):
+            raise ValueError("expected no target and no width_multiple beside method slimming")
+        return self
+
+    @model_validator(mode="after")
+    def _between_rounds(self) -> PruneConfig:
+        if self.rounds == 1 and (self.between or self.floor_map50 is not None):
+            raise ValueError("expected rounds of at least 2 beside between or floor_map50")
+        return self
 
 
 class DistillConfig(TrainingConfig):

@@ -6,7 +6,9 @@ al., AdaBN, arXiv:1603.04779; Li et al., EagleEye, arXiv:2007.02491, which judge
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,24 +16,47 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from compress.pruning.pruner import PruneResult
 from compress.quantization.calibration_images import CalibrationImages
 from compress.training.loader import TrainingImages, to_input
 
+log = logging.getLogger(__name__)
 _BATCH = 32  # pictures, of 416x416: fewer of larger ones, for the memory's sake, but
 _BATCH_PIXELS = _BATCH * 416 * 416
 _SMALLEST_BATCH = 8  # within a batch pictures differ less than in the whole set, the less the smaller it is
 
 
-def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Give every batch normalisation the mean and variance of these pictures, in place.
+def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> int:
+    """Give every batch normalisation the mean and variance of these pictures, in place; gives how many there were.
 
     The network is in evaluation mode afterwards.
 
     Args:
         batches: float32 (N, 3, H, W) in 0..1; each counts alike.
     """
-    update_bn(batches, network, device=next(network.parameters()).device)
+    pictures = 0
+
+    def counted() -> Iterator[Tensor]:
+        nonlocal pictures
+        for batch in batches:
+            pictures += len(batch)
+            yield batch
+
+    update_bn(counted(), network, device=next(network.parameters()).device)
     network.eval()
+    return pictures
+
+
+def with_new_statistics(result: PruneResult, batches: Iterable[Tensor]) -> PruneResult:
+    """The cut network recalibrated, in place, and the report that says so.
+
+    Where nothing live was cut, nothing shifted: the statistics are kept, and the log says so.
+    """
+    if result.report.cut_nothing_live:
+        log.info("BN statistics kept: all that was cut was at zero, so they fit as they are")
+        return result
+    pictures = recalibrate(result.network, batches)
+    return replace(result, report=replace(result.report, recalibration_images=pictures))
 
 
 def training_batches(images: TrainingImages, count: int) -> Iterator[Tensor]:

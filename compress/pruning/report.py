@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from compress.darknet.cfg import Cfg
-from compress.pruning.options import Selection
+from compress.pruning.layer_rows import LayerRow
+
+_OF_THE_FIRST = ("params_before", "gmacs_before", "predicted_dpu_ms_before", "channels_before", "zero_gammas_before")
+_LIVE_SHARE = 0.01  # of all |gamma|: who cuts more than this cuts what works
+_MUCH_SLOWER = 0.6  # a time that falls by less than this share of what the parameters do is worth a word
 
 
 @dataclass(frozen=True)
@@ -19,13 +22,18 @@ class PruneReport:
         gmacs_before, gmacs_after: 1e9 multiply-accumulates an image.
         predicted_dpu_ms_before, predicted_dpu_ms_after: by the latency model, on one core of `board`'s DPU.
         channels_before, channels_after: of all convolutions with batch normalisation.
+        zero_gammas_before: how many of these channels' gammas were exactly 0 before the cut.
+        gamma_removed_share: of the sum of |gamma|, what was cut; 0 where the sparse training had zeroed all of it.
         blocks_removed: how many, and removed_shortcuts: which, as layers of the unpruned cfg.
         compact_vs_masked_max_abs: against the full-size network with the removed channels' constants folded and then
             silenced; compact_vs_masked_precision says in which arithmetic, and ..._float32 what it is in float32.
         folding_error_inside, folding_error_border: against the full-size network with gamma = 0 and beta left, mean
             error as a share of the outputs' standard deviation; None where there is no inside.
         seconds: the whole pruning took.
-        layers: for every convolution of the unpruned cfg `layer`, `size`, `channels_before`, `channels_after`.
+        layers: a row for every layer of the unpruned cfg.
+        recalibration_images: on so many the BN statistics were estimated anew after the check; 0: they were kept.
+        rounds: of a cut in several, one for each: what it came to, its mAP50 straight after the cut, with new
+            statistics and tuned, and whether it was kept. The errors above are then the largest of any round.
     """
 
     params_before: int
@@ -37,6 +45,8 @@ class PruneReport:
     board: str
     channels_before: int
     channels_after: int
+    zero_gammas_before: int
+    gamma_removed_share: float
     blocks_removed: int
     removed_shortcuts: tuple[int, ...]
     compact_vs_masked_max_abs: float
@@ -45,7 +55,38 @@ class PruneReport:
     folding_error_inside: float | None
     folding_error_border: float
     seconds: float
-    layers: tuple[dict[str, Any], ...]
+    layers: tuple[LayerRow, ...]
+    recalibration_images: int = 0
+    rounds: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def cut_nothing_live(self) -> bool:
+        """Whether the small network gives what the full one gave: all that went was zero, and so were its constants."""
+        return self.gamma_removed_share == 0 and max(self.folding_error_inside or 0, self.folding_error_border) < 1e-6
+
+    def followed_by(self, later: PruneReport) -> PruneReport:
+        """The report of both cuts, `later` being of this one's small network."""
+        left = [row for row in self.layers if not row.is_gone]
+        rows = {old.layer: old.followed_by(new) for old, new in zip(left, later.layers, strict=True)}
+        old_layer = {new.layer: old.layer for old, new in zip(left, later.layers, strict=True)}
+        shortcuts = (*self.removed_shortcuts, *(old_layer[layer] for layer in later.removed_shortcuts))
+        insides = [report.folding_error_inside for report in (self, later) if report.folding_error_inside is not None]
+        worse = max(self, later, key=lambda report: report.compact_vs_masked_max_abs)
+        first = {name: getattr(self, name) for name in _OF_THE_FIRST}
+        return replace(
+            later,
+            **first,
+            gamma_removed_share=max(self.gamma_removed_share, later.gamma_removed_share),
+            blocks_removed=len(shortcuts),
+            removed_shortcuts=tuple(sorted(shortcuts)),
+            compact_vs_masked_max_abs=worse.compact_vs_masked_max_abs,
+            compact_vs_masked_precision=worse.compact_vs_masked_precision,
+            compact_vs_masked_max_abs_float32=worse.compact_vs_masked_max_abs_float32,
+            folding_error_inside=max(insides, default=None),
+            folding_error_border=max(self.folding_error_border, later.folding_error_border),
+            seconds=round(self.seconds + later.seconds, 3),
+            layers=tuple(rows.get(row.layer, row) for row in self.layers),
+        )
 
     def document(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -62,40 +103,56 @@ class PruneReport:
         """What `to_json` gave."""
         document = json.loads(text)
         values = {field.name: document[field.name] for field in fields(cls)}
-        values |= {name: tuple(document[name]) for name in ("removed_shortcuts", "layers")}
+        values["removed_shortcuts"] = tuple(document["removed_shortcuts"])
+        values["rounds"] = tuple(document["rounds"])
+        values["layers"] = tuple(LayerRow(**row) for row in document["layers"])
         return cls(**values)
 
     def summary(self) -> str:
-        """Some lines for a reader."""
+        """Some lines for a reader: the network before the cut, what the cut did, and what to expect of it."""
         inside = "none" if self.folding_error_inside is None else f"{self.folding_error_inside:.4f}"
-        return "\n".join(
-            [
-                _line("parameters", self.params_before, self.params_after, ",d"),
-                _line("GMACs", self.gmacs_before, self.gmacs_after, ".3f"),
-                _line(f"DPU ms ({self.board})", self.predicted_dpu_ms_before, self.predicted_dpu_ms_after, ".2f")
-                + ", predicted",
-                _line("channels", self.channels_before, self.channels_after, ",d"),
-                f"{'blocks removed':<28} {self.blocks_removed} (shortcuts {self.removed_shortcuts or 'none'})",
-                f"{'compact_vs_masked_max_abs':<28} {self.compact_vs_masked_max_abs:.2e} "
-                f"({self.compact_vs_masked_precision})",
-                f"{'folding error':<28} inside {inside}, border {self.folding_error_border:.4f} "
-                "of the outputs' standard deviation",
-            ]
-        )
+        zeros = f"{100 * self.zero_gammas_before / max(self.channels_before, 1):.1f} % of {self.channels_before:,}"
+        lines = [
+            _named("gammas at zero before", f"{zeros}; of all |gamma| {100 * self.gamma_removed_share:.1f} % was cut"),
+            _line("parameters", self.params_before, self.params_after, ",d"),
+            _line("GMACs", self.gmacs_before, self.gmacs_after, ".3f"),
+            _line(f"DPU ms ({self.board})", self.predicted_dpu_ms_before, self.predicted_dpu_ms_after, ".2f")
+            + ", predicted",
+            _line("channels", self.channels_before, self.channels_after, ",d"),
+            _named("blocks removed", f"{self.blocks_removed} (shortcuts {self.removed_shortcuts or 'none'})"),
+            _named(
+                "compact_vs_masked_max_abs",
+                f"{self.compact_vs_masked_max_abs:.2e} ({self.compact_vs_masked_precision})",
+            ),
+            _named(
+                "folding error",
+                f"inside {inside}, border {self.folding_error_border:.4f} of the outputs' standard deviation",
+            ),
+        ]
+        if self.recalibration_images:
+            lines.append(_named("BN statistics", f"estimated anew on {self.recalibration_images} images"))
+        return "\n".join([*lines, *(f"note: {note}" for note in self._notes())])
 
-
-def layer_widths(cfg: Cfg, selection: Selection) -> tuple[dict[str, Any], ...]:
-    """For every convolution its width before and after; 0 after where its block is gone."""
-    return tuple(
-        {
-            "layer": conv,
-            "size": cfg.layers[conv].integer("size", 1),
-            "channels_before": len(kept),
-            "channels_after": int(kept.sum()),
-        }
-        for conv, kept in sorted(selection.kept.items())
-    )
+    def _notes(self) -> list[str]:
+        """What a reader may not expect."""
+        notes = []
+        if self.gamma_removed_share > _LIVE_SHARE:
+            notes.append(
+                "channels at work were cut, so accuracy falls until the network is tuned again; after "
+                "`roadslim sparsify` the same cut costs next to nothing"
+            )
+        smaller = self.params_before / self.params_after
+        faster = self.predicted_dpu_ms_before / self.predicted_dpu_ms_after
+        if faster < _MUCH_SLOWER * smaller:
+            notes.append(
+                f"{smaller:.1f} times smaller is {faster:.1f} times faster on the DPU: --target-ms cuts where time goes"
+            )
+        return notes
 
 
 def _line(what: str, before: float, after: float, form: str) -> str:
-    return f"{what:<28} {before:{form}} -> {after:{form}} (-{100 * (1 - after / before):.1f} %)"
+    return _named(what, f"{before:{form}} -> {after:{form}} (-{100 * (1 - after / before):.1f} %)")
+
+
+def _named(what: str, text: str) -> str:
+    return f"{what:<28} {text}"

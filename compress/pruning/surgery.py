@@ -74,7 +74,10 @@ def _give(layer: ConvolutionLayer, constants: Tensor) -> None:
     """Let the layer do what it did when its input channels had these constants, float64 (I,), on top."""
     if not constants.any():
         return
-    offset = layer.conv.weight.sum((2, 3), dtype=torch.float64) @ constants.to(layer.conv.weight.device)
+    groups = layer.conv.groups
+    taps = layer.conv.weight.sum((2, 3), dtype=torch.float64)  # (O, I / groups)
+    of_groups = constants.to(taps.device).view(groups, -1, 1)
+    offset = (taps.view(groups, -1, taps.shape[1]) @ of_groups).flatten()
     if layer.bn is None:
         assert layer.conv.bias is not None
         layer.conv.bias += offset.to(layer.conv.bias.dtype)
@@ -128,7 +131,8 @@ def _positions(read: Segments, cfg: Cfg, selection: Selection) -> np.ndarray:
 
 
 def _copy(old: ConvolutionLayer, new: ConvolutionLayer, inputs: Tensor, outputs: Tensor) -> None:
-    new.conv.weight.copy_(old.conv.weight[outputs][:, inputs])
+    weight = old.conv.weight[outputs]
+    new.conv.weight.copy_(weight if old.conv.groups > 1 else weight[:, inputs])  # before groups nothing is cut
     if old.bn is None or new.bn is None:
         assert old.conv.bias is not None and new.conv.bias is not None
         new.conv.bias.copy_(old.conv.bias[outputs])

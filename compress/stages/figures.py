@@ -1,6 +1,7 @@
-"""The four figures of the original work, drawn from a run's own metrics.
+"""Figures 1, 2 and 4 of the original work, drawn from a run's own metrics.
 
-1 mAP over sparse training, 2 the gammas over its epochs, 3 what was pruned per layer, 4 mAP over fine-tuning.
+1 mAP over sparse training, 2 the gammas over its epochs, 4 mAP over fine-tuning; 3, what was pruned per layer, is
+compress.pruning.layer_picture.
 """
 
 from __future__ import annotations
@@ -54,17 +55,23 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def draw_sparse_map(metrics: Metrics, start_map50: float, path: Path) -> None:
-    """Figure 1: mAP50 and the share of zero gammas over the epochs of sparse training."""
+    """Figure 1: mAP50 and the share of zero gammas over the epochs of sparse training.
+
+    Where the lines have `zero_share_aim`, the share that was to be zero by then, it is drawn too.
+    """
     figure, axes = pyplot.subplots(figsize=(7, 4))
     _map_curve(axes, metrics)
     axes.axhline(100 * start_map50, color=_GREY, linestyle="--", label="before sparse training")
     share = axes.twinx()
     zeros = [100 * line["zero_share"] for line in metrics]
     share.plot([line["epoch"] for line in metrics], zeros, color=_ORANGE, marker="s", markersize=4)
+    aimed = [line for line in metrics if "zero_share_aim" in line]
+    aims = [100 * line["zero_share_aim"] for line in aimed]
+    share.plot([line["epoch"] for line in aimed], aims, color=_ORANGE, linestyle=":")
     share.set_ylabel("gammas at zero (%)", color=_ORANGE)
     share.set_ylim(_PERCENT)
     axes.set_title("mAP over sparse training")
-    axes.plot([], [], color=_ORANGE, marker="s", markersize=4, label="gammas at zero")
+    axes.plot([], [], color=_ORANGE, marker="s", markersize=4, label="gammas at zero (dotted: the aim)")
     _legend_below(axes)
     _save(figure, path)
 
@@ -91,24 +98,6 @@ def draw_gammas(metrics: Metrics, path: Path) -> None:
         ylabel="share of channels\n(square root scale)",
         title="Gammas over sparse training",
     )
-    _save(figure, path)
-
-
-def draw_pruned_layers(layers: Sequence[dict[str, Any]], path: Path) -> None:
-    """Figure 3: channels of every convolution before and after; `layers` are the prune report's."""
-    figure, axes = pyplot.subplots(figsize=(11, 4))
-    positions = np.arange(len(layers))
-    before = [layer["channels_before"] for layer in layers]
-    after = [layer["channels_after"] for layer in layers]
-    axes.bar(positions, before, color="#d0d7de", label="before")
-    axes.bar(positions, after, color=_BLUE, label="after")
-    gone = [position for position, kept in zip(positions, after, strict=True) if not kept]
-    axes.plot(
-        gone, [before[position] for position in gone], "x", color=_ORANGE, label="block removed", linestyle="none"
-    )
-    axes.set(xlabel="convolution", ylabel="channels", title="What was pruned per layer", yscale="log")
-    axes.set_ylim(bottom=0.8)
-    axes.legend(loc="upper left")
     _save(figure, path)
 
 

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 Document = dict[str, Any]
 SCHEMA_VERSION = 1  # of stage.json
 _TEMPORARY = ("checkpoint.pt", "key.json")
+ROUNDS = "rounds"  # of a stage that works in several: what they have done stays when it is killed
 _NEEDED = ("inputs", "settings", "outputs", "results", "seconds")
 
 
@@ -124,14 +125,14 @@ class StageFolder:
         return not changed
 
     def begin(self, key: StageKey) -> Path:
-        """The partial folder: empty, but for the checkpoint where a killed run with the same key left one."""
+        """The partial folder: empty, but for the checkpoint and the rounds that a killed run with the same key left."""
         if not self._is_begun(key):
             self._tell_what_is_lost(key)
             self.discard_attempt()
             self.partial.mkdir(parents=True)
             write_text(self.partial / "key.json", _key_text(key))
         for path in self.partial.iterdir():
-            if path.name not in _TEMPORARY:  # of the work after the checkpoint, which is done again
+            if path.name not in (*_TEMPORARY, ROUNDS):  # of the work after the checkpoint, which is done again
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         return self.partial
 
@@ -141,7 +142,7 @@ class StageFolder:
 
     def _tell_what_is_lost(self, key: StageKey) -> None:
         """Log why a checkpoint is not gone on from."""
-        if not (self.partial / "checkpoint.pt").exists():
+        if not any((self.partial / name).exists() for name in ("checkpoint.pt", ROUNDS)):
             return
         try:
             changes = key.changes(json.loads((self.partial / "key.json").read_text(encoding="utf-8")))
@@ -175,7 +176,8 @@ class StageFolder:
         if not (self.partial / "stage.json").exists():
             return
         for name in _TEMPORARY:
-            (self.partial / name).unlink(missing_ok=True)
+            for path in self.partial.rglob(name):
+                path.unlink()
         replaced = self.run / f"{self.stage}.replaced"
         shutil.rmtree(replaced, ignore_errors=True)
         if self.path.exists():

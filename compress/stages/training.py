@@ -19,8 +19,9 @@ from compress.darknet.topologies import with_anchors
 from compress.darknet.weights import load_weights
 from compress.quantization.grid_network import GridNetwork
 from compress.stages import figures
+from compress.stages.cut import prune_options
 from compress.stages.folder import StageKey
-from compress.stages.pruning import prune_options
+from compress.stages.gamma_animation import animate_gammas
 from compress.stages.run import Run, hash_of
 from compress.starting_point import starting_cfg
 from compress.training.anchors import fit_anchors
@@ -46,7 +47,7 @@ def run_train(run: Run, folder: Path) -> dict[str, Any]:
     images = run.images(augmented=True)
     cfg = starting_cfg(run.config.network, len(run.class_names))
     if run.config.network.anchors == "auto":
-        cfg = with_anchors(cfg, _fitted_anchors(images, cfg))
+        cfg = _with_fitted_anchors(cfg, images)
     network = DarknetNetwork(cfg)
     initialise(network)
     if run.config.network.weights:
@@ -80,6 +81,7 @@ def run_sparsify(run: Run, folder: Path) -> dict[str, Any]:
     results, metrics = _train(run, network, run.images(augmented=True), run.config.sparsify, folder, sparsity)
     figures.draw_sparse_map(metrics, run.map50("train"), folder / "figure1_sparse_map.svg")
     figures.draw_gammas(metrics, folder / "figure2_gammas.svg")
+    animate_gammas(metrics, folder / "figure2_gammas.gif")
     return results | {"zero_share": metrics[-1]["zero_share"]}
 
 
@@ -113,13 +115,14 @@ def teaching(
 def _settings(run: Run, training: TrainingConfig) -> dict[str, Any]:
     config = run.config
     return {
-        "training": training.model_dump(mode="json"),
+        "training": training.result_settings(),
         "augment": config.augment.model_dump(mode="json"),
         "seed": config.seed,
     }
 
 
-def _fitted_anchors(images: TrainingImages, cfg: Cfg) -> list[tuple[float, float]]:
+def _with_fitted_anchors(cfg: Cfg, images: TrainingImages) -> Cfg:
+    """The cfg with anchors for the training boxes, as many as it has."""
     sizes = []
     for index in range(min(len(images), _ANCHOR_IMAGES)):
         corners = images.letterboxed(index)[1].to_network(images.samples[index].boxes_xyxy)
@@ -128,7 +131,8 @@ def _fitted_anchors(images: TrainingImages, cfg: Cfg) -> list[tuple[float, float
     if not len(every):
         raise InputError("expected boxes in the training split, found none. Check it: `roadslim data check DATASET`")
     count = next(section.integer("num", 1) for section in cfg.layers if section.type == "yolo")
-    return [(float(width), float(height)) for width, height in fit_anchors(every, count)]
+    fitted = fit_anchors(every, count)
+    return with_anchors(cfg, [(float(width), float(height)) for width, height in fitted])
 
 
 def training_of(

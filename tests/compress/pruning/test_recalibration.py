@@ -14,7 +14,8 @@ from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import randomise
 from compress.darknet.topologies import yolov3_tiny_cfg
 from compress.data.dataset import Sample
-from compress.pruning.recalibration import folder_batches, recalibrate, training_batches
+from compress.pruning import PruneOptions, prune, select
+from compress.pruning.recalibration import folder_batches, recalibrate, training_batches, with_new_statistics
 from compress.training.loader import TrainingImages
 
 SIZE_HW = (64, 96)
@@ -75,3 +76,20 @@ def test_a_folder_without_images_is_told(tmp_path: Path) -> None:
     """An empty folder is an error, not a network without statistics."""
     with pytest.raises(InputError, match="expected calibration images"):
         list(folder_batches(tmp_path, SIZE_HW))
+
+
+def test_a_cut_of_zeros_alone_keeps_the_statistics(pictures: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing shifted, so nothing is estimated, and the log says so; a cut of live channels is settled."""
+    caplog.set_level("INFO")
+    network = randomise(DarknetNetwork(yolov3_tiny_cfg(2, SIZE_HW, 0.125)))
+    options = PruneOptions(channels=0.5)
+    live = with_new_statistics(prune(network, options), folder_batches(pictures, SIZE_HW))
+    assert live.report.recalibration_images == 33 and not caplog.records
+    with torch.no_grad():
+        for conv, kept in select(network, options).kept.items():
+            if network.convolution(conv).bn is not None:
+                network.batch_norm(conv).weight.mul_(torch.from_numpy(kept))
+                network.batch_norm(conv).bias.mul_(torch.from_numpy(kept))
+    result = prune(network, options)
+    assert with_new_statistics(result, iter(())) is result and result.report.recalibration_images == 0
+    assert "BN statistics kept" in caplog.text

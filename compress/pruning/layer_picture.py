@@ -1,0 +1,83 @@
+"""The picture of a cut: every layer's channels, predicted time and filled lanes, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from board_app.core.atomic_file import replacing
+from compress.pruning.layer_rows import LayerRow
+from compress.pruning.report import PruneReport
+
+_BEFORE, _AFTER, _GONE = "#c9d1d9", "#1f6feb", "#d9730d"
+_TICKS = 36  # layer numbers that fit along x
+
+
+def draw_layers(report: PruneReport, path: Path) -> None:
+    """Write the picture; its kind is the path's suffix, .png or .svg."""
+    rows = report.layers
+    figure = Figure(figsize=(min(15.0, 6.0 + 0.09 * len(rows)), 8.0), layout="constrained")
+    channels, times, lanes = figure.subplots(3, 1, sharex=True, height_ratios=(2.2, 2.2, 1))
+    _draw_pair(channels, rows, "channels", "channels")
+    channels.set_title(
+        f"What was cut: {report.params_before:,} -> {report.params_after:,} parameters, "
+        f"{report.channels_before:,} -> {report.channels_after:,} channels, {report.blocks_removed} blocks",
+        fontsize=11,
+    )
+    _draw_pair(times, rows, "predicted_dpu_ms", "predicted ms")
+    times.set_title(
+        f"Predicted time on one core of {report.board}: {report.predicted_dpu_ms_before:.2f} -> "
+        f"{report.predicted_dpu_ms_after:.2f} ms",
+        fontsize=11,
+    )
+    _draw_lanes(lanes, rows)
+    for axes in (channels, times, lanes):
+        _mark_gone(axes, rows)
+        axes.grid(alpha=0.25, axis="y")
+        axes.set_axisbelow(True)
+    figure.legend(*_legend(channels), loc="outside lower center", ncols=3, frameon=False)
+    step = -(-len(rows) // _TICKS)
+    lanes.set_xticks(range(0, len(rows), step), [str(row.layer) for row in rows[::step]], fontsize=8)
+    lanes.set_xlim(-0.8, len(rows) - 0.2)
+    with replacing(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:], dpi=110)
+
+
+def _draw_pair(axes: Any, rows: Sequence[LayerRow], what: str, label: str) -> None:
+    """Wide bars before, narrow ones after in front of them, on a logarithmic scale."""
+    for when, colour, width in (("before", _BEFORE, 0.9), ("after", _AFTER, 0.6)):
+        heights = np.array([getattr(row, f"{what}_{when}") for row in rows], float)
+        places = np.flatnonzero(heights > 0)
+        axes.bar(places, heights[places], width, color=colour, label=when)
+    smallest = min(
+        value for row in rows for value in (getattr(row, f"{what}_before"), getattr(row, f"{what}_after")) if value
+    )
+    axes.set(ylabel=f"{label} (log)", yscale="log")
+    axes.set_ylim(bottom=smallest / 2)
+
+
+def _draw_lanes(axes: Any, rows: Sequence[LayerRow]) -> None:
+    for when, colour, marker in (("before", _BEFORE, "s"), ("after", _AFTER, "o")):
+        shares = [100 * share if (share := getattr(row, f"lane_use_{when}")) is not None else np.nan for row in rows]
+        axes.plot(shares, marker, color=colour, markersize=3.5)
+    axes.set(ylabel="lanes filled (%)", ylim=(-5, 108), xlabel="layer of the unpruned cfg")
+
+
+def _mark_gone(axes: Any, rows: Sequence[LayerRow]) -> None:
+    """A band behind every run of layers that went with their blocks."""
+    gone = [False, *(row.is_gone for row in rows), False]
+    starts = [place for place in range(len(rows)) if gone[place + 1] and not gone[place]]
+    ends = [place for place in range(len(rows)) if gone[place + 1] and not gone[place + 2]]
+    for start, end in zip(starts, ends, strict=True):
+        axes.axvspan(start - 0.5, end + 0.5, color=_GONE, alpha=0.18, linewidth=0, zorder=0, label="block removed")
+
+
+def _legend(axes: Any) -> tuple[list[Any], list[str]]:
+    """Each label once."""
+    handles, labels = axes.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    return list(once.values()), list(once)

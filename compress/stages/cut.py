@@ -1,0 +1,56 @@
+"""One cut of a run: pruned, its statistics settled on training images, and measured on the validation split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compress.config import PruneConfig
+from compress.darknet.network import DarknetNetwork
+from compress.pruning import PruneOptions, PruneReport, prune
+from compress.pruning.recalibration import training_batches, with_new_statistics
+from compress.stages.run import Run
+from compress.training.evaluation import evaluate
+
+_OF_THE_STAGE = {"recalibration_images", "rounds", "between", "floor_map50"}  # what no single cut asks for
+
+
+def prune_options(config: PruneConfig) -> PruneOptions:
+    """What the pruner is asked for."""
+    return PruneOptions(**config.model_dump(exclude=_OF_THE_STAGE))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A cut network and its accuracy on the validation split.
+
+    Attributes:
+        map50_straight: before its BN statistics were estimated anew.
+        map50, map50_95: as it is.
+    """
+
+    network: DarknetNetwork
+    report: PruneReport
+    map50_straight: float
+    map50: float
+    map50_95: float
+
+
+def cut(run: Run, network: DarknetNetwork, options: PruneOptions) -> Cut:
+    """Prune a network of the run; it is not changed itself.
+
+    Raises:
+        RoadslimError: the compact network does not equal the masked one.
+    """
+    result = prune(network, options)
+    straight = now = _accuracy(run, result.network)
+    images = run.config.prune.recalibration_images
+    if images:
+        result = with_new_statistics(result, training_batches(run.images(augmented=False), images))
+        if result.report.recalibration_images:
+            now = _accuracy(run, result.network)
+    return Cut(result.network, result.report, straight[0], *now)
+
+
+def _accuracy(run: Run, network: DarknetNetwork) -> tuple[float, float]:
+    accuracy = evaluate(network, network.heads, run.held_out(), run.class_names)
+    return accuracy.map50, accuracy.map50_95
