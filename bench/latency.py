@@ -18,6 +18,14 @@ class Runs(Protocol):
         """Once, to its end."""
 
 
+def warm_up(sessions: Mapping[str, Runs], seconds: float) -> None:
+    """Run all sessions in turn for so long, until cores that slept and clocks that were low are there."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for session in sessions.values():
+            session.run()
+
+
 def interleaved(
     sessions: Mapping[str, Runs],
     samples: int,

@@ -131,7 +131,7 @@ def time_both(stem: Path, threads: int, samples: int, warm_up_s: float) -> dict[
     """Median milliseconds of both, and their ratio."""
     import onnxruntime
 
-    from bench.latency import interleaved
+    from bench.latency import interleaved, warm_up
     from dpu import xmodel
     from dpu.executor import Executor
 
@@ -146,10 +146,7 @@ def time_both(stem: Path, threads: int, samples: int, warm_up_s: float) -> dict[
         "software_dpu": SimpleNamespace(run=lambda: executor.run(pixels)),
         "onnxruntime": SimpleNamespace(run=lambda: floats.run(None, images)),
     }
-    warm = time.perf_counter() + warm_up_s
-    while time.perf_counter() < warm:
-        for session in sessions.values():
-            session.run()
+    warm_up(sessions, warm_up_s)
     taken = interleaved(sessions, samples)
     medians = {name: statistics.median(found) for name, found in taken.items()}
     return {
