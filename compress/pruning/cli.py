@@ -8,10 +8,12 @@ from pathlib import Path
 
 from board_app.core.errors import UsageError
 from compress.cli import run_stage
-from compress.stage_flags import add_stage_flags, flag, network_files, wants_config
+from compress.shares import share_argument
+from compress.stage_flags import add_stage_flags, network_files, wants_config
 
 log = logging.getLogger(__name__)
-WISHES = ("channels", "blocks", "min_share", "min_channels", "width_multiple", "target_params", "target_gmacs")
+TARGETS = ("target_params", "target_gmacs", "target_ms")
+WISHES = ("method", "channels", "blocks", *TARGETS, "board", "width_multiple", "min_share", "min_channels")
 
 
 def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
@@ -24,28 +26,50 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "examples:\n  roadslim prune --cfg model.cfg --weights model.weights --out pruned --channels 85% --blocks 8\n"
-        "  roadslim prune --cfg model.cfg --weights model.weights --out pruned --target-params 3000000"
+        "  roadslim prune --cfg model.cfg --weights model.weights --out pruned --target-params 3000000\n"
+        "  roadslim prune --cfg model.cfg --weights model.weights --out pruned --target-ms 10 --board zcu104"
     )
     add_stage_flags(parser, config_needed=False)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for the small network; with CONFIG: the run folder"
     )
-    parser.add_argument("--channels", metavar="SHARE", help="share of all channels to cut, as 85%% or 0.85 (85%%)")
-    parser.add_argument("--blocks", type=int, metavar="N", help="residual blocks to cut, three layers each (0)")
-    parser.add_argument("--target-params", type=int, metavar="N", help="cut channels down to so many parameters")
-    parser.add_argument("--target-gmacs", type=float, metavar="X", help="cut channels down to so many GMACs an image")
-    parser.add_argument("--width-multiple", type=int, metavar="N", help="round kept widths to multiples of N (1)")
-    parser.add_argument("--min-share", metavar="SHARE", help="of every layer at least this share stays (1%%)")
-    parser.add_argument("--min-channels", type=int, metavar="N", help="and at least so many channels (4)")
+    parser.add_argument("--channels", type=share_argument, metavar="SHARE", help="of all to cut: 85%% or 0.85 (85%%)")
+    parser.add_argument(
+        "--blocks",
+        type=_blocks,
+        metavar="N",
+        help="residual blocks to cut, or auto (as many as pay, if there is a target)",
+    )
+    parser.add_argument("--target-params", type=int, metavar="N", help="cut as little as leaves so many parameters")
+    parser.add_argument("--target-gmacs", type=float, metavar="X", help="... so many GMACs an image")
+    parser.add_argument("--target-ms", type=float, metavar="X", help="... so many predicted ms on one core of the DPU")
+    parser.add_argument("--board", metavar="NAME", help="whose DPU the milliseconds are of (zcu104)")
+    parser.add_argument("--width-multiple", type=int, metavar="N", help="of kept widths (8 with a target, else 1)")
+    parser.add_argument("--min-share", type=share_argument, metavar="SHARE", help="that stays of every layer (1%%)")
+    parser.add_argument("--min-channels", type=int, metavar="N", help="that stay of every layer, at least (4)")
+    parser.add_argument(
+        "--method",
+        choices=("cost", "slimming"),
+        help="slimming: one threshold, the published way, to compare with (cost)",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FOLDER",
+        help="estimate the BN statistics anew on these images, some hundred of the training's",
+    )
+    parser.add_argument(
+        "--layers", action="store_const", const=True, help="also print every layer before and after (as layers.png)"
+    )
     parser.add_argument("--json", action="store_true", help="the report as JSON on stdout")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the stage of a config, or prune by flags alone."""
-    if wants_config(args, ("out",), WISHES):
+    if wants_config(args, ("out",), (*WISHES, "calibration", "layers")):
         return run_stage(args, "prune")
-    if args.channels is not None and (args.target_params is not None or args.target_gmacs is not None):
+    if args.channels is not None and any(getattr(args, target) is not None for target in TARGETS):
         raise UsageError("expected --channels or a target, found both. A target settles the share: leave one out.")
     return _prune_alone(args)
 
@@ -53,14 +77,12 @@ def run(args: argparse.Namespace) -> int:
 def _prune_alone(args: argparse.Namespace) -> int:
     from board_app.core.atomic_file import write_text
     from compress.darknet.model_files import load_model, save_model
+    from compress.pruning.layer_picture import draw_layers
+    from compress.pruning.layer_rows import print_layers
     from compress.pruning.options import PruneOptions
     from compress.pruning.pruner import prune
 
-    wishes = {name: getattr(args, name) for name in WISHES if getattr(args, name) is not None}
-    for name in ("channels", "min_share"):
-        if name in wishes:
-            wishes[name] = parse_share(flag(name), wishes[name])
-    options = PruneOptions(**wishes)
+    options = PruneOptions(**{name: getattr(args, name) for name in WISHES if getattr(args, name) is not None})
     sources = network_files(args)
     for source in sources:
         for target in (args.out / "model.cfg", args.out / "model.weights"):
@@ -68,28 +90,30 @@ def _prune_alone(args: argparse.Namespace) -> int:
                 raise UsageError(
                     f"--out: expected another folder than the model's own, found {args.out}. Name a new one."
                 )
-    result = prune(load_model(*sources), options)
-    paths = save_model(result.network, args.out)
-    write_text(args.out / "prune.json", result.report.to_json() + "\n")
-    if args.json:
-        print(result.report.to_json())
+    network = load_model(*sources)
+    if args.calibration is None:
+        result = prune(network, options)
     else:
-        print(result.report.summary())
-    log.info("wrote %s, %s and %s in %.2f s", *paths, args.out / "prune.json", result.report.seconds)
+        from compress.pruning.recalibration import folder_batches, with_new_statistics
+
+        pictures = folder_batches(args.calibration, network.cfg.input_hw)  # first: its folder may be wrong
+        result = with_new_statistics(prune(network, options), pictures)
+    report = result.report
+    paths = save_model(result.network, args.out)
+    write_text(args.out / "prune.json", report.to_json() + "\n")
+    draw_layers(report, args.out / "layers.png")
+    if args.json:
+        print(report.to_json())
+    else:
+        print(report.summary())
+        if args.layers:
+            print_layers(report.layers)
+    log.info("wrote %s, %s, prune.json and layers.png in %.2f s", *paths, report.seconds)
     log.info("next: roadslim evaluate --cfg %s --weights %s DATASET", *paths)
     return 0
 
 
-def parse_share(name: str, text: str) -> float:
-    """A share given as 85% or 0.85.
-
-    Raises:
-        UsageError: it is neither, or not from 0 to 1.
-    """
-    try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        share = float("nan")
-    if not 0 <= share <= 1:
-        raise UsageError(f"{name}: expected a share such as 85% or 0.85, found '{text}'. Give one from 0% to 100%.")
-    return share
+def _blocks(text: str) -> int | str:
+    if text != "auto" and not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a number of blocks, or auto, found '{text}'. Give one of them.")
+    return text if text == "auto" else int(text)

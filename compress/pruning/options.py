@@ -14,6 +14,7 @@ from board_app.core.errors import UsageError
 from compress.darknet.cfg import Cfg
 from compress.pruning.blocks import Block, removable_blocks
 from compress.pruning.costs import network_costs
+from dpu.architecture import board as board_named
 
 METHODS = ("cost", "slimming")
 _TARGETS = ("target_params", "target_gmacs", "target_ms")
@@ -39,6 +40,7 @@ class PruneOptions:
         board: whose DPU the milliseconds are predicted for.
     Raises:
         UsageError: a value out of its range, or values that do not go together.
+        UnknownBoardError: no board of that name.
     """
 
     method: Literal["cost", "slimming"] = "cost"
@@ -67,6 +69,7 @@ class PruneOptions:
             if value not in (None, "auto") and not low <= value <= high:
                 limit = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
                 raise UsageError(f"{name}: expected {limit}, found {value}. Correct it.")
+        board_named(self.board)
         if self.method not in METHODS:
             raise UsageError(f"method: expected one of {', '.join(METHODS)}, found {self.method!r}. Correct it.")
         if self.method == "slimming" and (self.has_target or self.width_multiple not in (None, 1)):

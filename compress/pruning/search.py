@@ -205,7 +205,7 @@ def _check_reach(name: str, options: PruneOptions, targets: Targets, least: Cost
     asked = " and ".join(f"{limit:,g} {unit}" for unit, limit in wanted.items() if limit is not None)
     blocks = "all blocks" if options.block_count is None else f"{options.block_count} blocks"
     raise InputError(
-        f"{name}: expected to reach {asked}, found at least {least.params:,} parameters, {least.gmacs:.6g} GMACs "
-        f"and {least.ms:.4g} ms on {options.board} with {blocks} gone and only the smallest widths left. Raise the "
-        "target, remove more blocks, or lower the width multiple, the smallest share or the smallest width."
+        f"{name}: expected to reach {asked}, found nothing nearer than {least.params:,} parameters, {least.gmacs:.6g} "
+        f"GMACs and {least.ms:.4g} ms on {options.board}, with {blocks} gone and only the smallest widths left. Raise "
+        "the target, remove more blocks, or lower the width multiple, the smallest share or the smallest width."
     )

@@ -11,7 +11,6 @@ from compress.darknet.model_files import load_folder, save_model
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import randomise
 from compress.darknet.topologies import yolov3_cfg
-from compress.pruning.cli import parse_share
 from roadslim import main
 
 FIELDS = {
@@ -27,6 +26,14 @@ def model(tmp_path: Path) -> tuple[list[str], Path]:
     folder = tmp_path / "full"
     save_model(randomise(DarknetNetwork(yolov3_cfg(6, (64, 64), 0.125))), folder)
     return ["--cfg", str(folder / "model.cfg"), "--weights", str(folder / "model.weights")], folder
+
+
+def exit_code(arguments: list[str]) -> int | str | None:
+    """Of the program, also where argparse ends it."""
+    try:
+        return main(arguments)
+    except SystemExit as end:
+        return end.code
 
 
 def test_a_smaller_model_and_its_report_are_written(
@@ -56,6 +63,20 @@ def test_the_summary_shows_the_check(
     assert sum(p.numel() for p in load_folder(tmp_path / "small").parameters()) <= 300_000
 
 
+def test_every_flag_of_a_target_counts(
+    model: tuple[list[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A time on a board, widths in multiples and a number of blocks are all met; the published way runs, too."""
+    flags, _ = model
+    out = tmp_path / "small"
+    wishes = ["--target-ms", "0.82", "--board", "kv260", "--width-multiple", "16", "--blocks", "2", "--min-share", "2%"]
+    assert main(["prune", *flags, "--out", str(out), *wishes, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["board"] == "kv260" and report["blocks_removed"] == 2
+    assert 0.98 * 0.82 <= report["predicted_dpu_ms_after"] <= 0.82
+    assert main(["prune", *flags, "--out", str(tmp_path / "slim"), "--method", "slimming", "--blocks", "auto"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -63,6 +84,13 @@ def test_the_summary_shows_the_check(
         (["--out", "new", "--channels", "85 percent"], 2, "--channels: expected a share"),
         (["--out", "new", "--channels", "850%"], 2, "--channels: expected a share"),
         (["--out", "new", "--channels", "0.5", "--target-params", "9"], 2, "found both"),
+        (["--out", "new", "--channels", "0.5", "--target-ms", "9"], 2, "found both"),
+        (["--out", "new", "--blocks", "some"], 2, "--blocks: expected a number of blocks, or auto, found 'some'"),
+        (["--out", "new", "--blocks", "-1"], 2, "--blocks"),
+        (["--out", "new", "--method", "slimming", "--target-ms", "9"], 2, "found a target. Leave it out"),
+        (["--out", "new", "--method", "slimming", "--width-multiple", "8"], 2, "found width_multiple 8"),
+        (["--out", "new", "--target-ms", "9", "--board", "zcu1"], 2, "expected a board out of zcu104"),
+        (["--out", "new", "--target-ms", "0.1"], 1, "found nothing nearer than"),
         (["--out", "new", "--blocks", "24"], 1, "at most 23 blocks"),
         (["--out", "new", "--target-gmacs", "1e-9"], 1, "expected to reach"),
         ([], 2, "found no --out"),
@@ -85,7 +113,7 @@ def test_wrong_use_is_explained_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     flags, full = model
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert main(["prune", *[part.format(full=full) for part in arguments], *flags]) == code
+    assert exit_code(["prune", *[part.format(full=full) for part in arguments], *flags]) == code
     assert message in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -100,9 +128,3 @@ def test_weights_that_do_not_fit_are_named(
     assert main(["prune", *flags, "--out", str(tmp_path / "new")]) == 1
     assert "they end in layer" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize(("text", "share"), [("85%", 0.85), ("0.85", 0.85), ("0", 0), ("100%", 1), ("1", 1)])
-def test_shares_are_percent_or_fractions(text: str, share: float) -> None:
-    """85% and 0.85 mean the same."""
-    assert parse_share("--channels", text) == pytest.approx(share)
