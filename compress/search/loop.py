@@ -29,7 +29,7 @@ from dpu.errors import DpuError
 
 log = logging.getLogger(__name__)
 PULSE = Pulse()
-_FAILURES = 3  # so many trials in a row whose settings cannot be run: it is not the settings
+_FAILURES = 10  # so many trials in a row whose settings cannot be run: it is not the settings
 
 
 class _Behind(Exception):
@@ -67,7 +67,7 @@ def search(
         pulse: signs of life, the same for all workers.
     Raises:
         UsageError: the search cannot be run as it is written.
-        RoadslimError: the storage does not answer, or three trials in a row cannot be run: the last one's reason.
+        RoadslimError: the storage does not answer, or ten trials in a row cannot be run: the last one's reason.
     """
     check_space(config)
     study = open_study(storage, config.name, _what_results_follow_from(config, data))
@@ -145,9 +145,10 @@ class _Attempt:
     def _after_epoch(self, config: CompressConfig, stage: str, metrics: dict[str, Any]) -> None:
         if self.gone.is_set():
             raise TakenUp
-        if "map50" not in metrics:
+        epochs = _epochs(config).get(stage)
+        if epochs is None or "map50" not in metrics:
             return
-        step = f"{stage} {metrics['epoch']}/{_epochs(config, stage)}"
+        step = f"{stage} {metrics['epoch']}/{epochs}"
         self.course[step] = metrics["map50"]
         self.trial.set_user_attr("course", self.course)
         peers = self.config.search.stop_early
@@ -183,6 +184,7 @@ class _Attempt:
         )
 
 
-def _epochs(config: CompressConfig, stage: str) -> int:
-    training: Any = config.quantize.fine_tune if stage == "quantize" else getattr(config, stage)
-    return int(training.epochs)
+def _epochs(config: CompressConfig) -> dict[str, int]:
+    """Of the stages whose epochs are compared between trials."""
+    epochs = {"sparsify": config.sparsify.epochs, "distill": config.distill.epochs}
+    return epochs | ({"quantize": config.quantize.fine_tune.epochs} if config.quantize.fine_tune else {})

@@ -30,13 +30,11 @@ class Work(Protocol):
 
 
 def known_dpu_ms(config: CompressConfig) -> float | None:
-    """A trial's predicted DPU time: what it is pruned down to, or has been pruned to; None before."""
-    if config.prune.target_ms is not None:
-        return config.prune.target_ms
+    """A trial's predicted DPU time: what it has been pruned to, before that what it is pruned down to, or None."""
     try:
         return float(prune_report(config)["predicted_dpu_ms_after"])
     except FileNotFoundError:
-        return None
+        return config.prune.target_ms
 
 
 def prune_report(config: CompressConfig) -> dict[str, Any]:

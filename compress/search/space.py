@@ -70,8 +70,10 @@ def _shorten(document: dict[str, Any], config: CompressConfig, share: float) -> 
     trainings = {name: document.setdefault(name, {}) for name in ("train", "sparsify", "distill")}
     for name, section in trainings.items():
         section["epochs"] = _part(section.get("epochs", getattr(config, name).epochs), share)
-    if config.quantize.fine_tune:
-        document["quantize"]["fine_tune"]["epochs"] = _part(config.quantize.fine_tune.epochs, share)
+    for part, key in (("quantize", "fine_tune"), ("prune", "between")):
+        training = getattr(getattr(config, part), key)
+        if training:
+            document[part][key]["epochs"] = _part(training.epochs, share)
 
 
 def _part(epochs: int, share: float) -> int:
@@ -92,6 +94,14 @@ def check_space(config: CompressConfig) -> None:
     for key, value in _corners(config.search):
         name = f"[search] {key}, its {value}"
         checked(CompressConfig, with_settings(config, {key: value}, config.name, config.runs), name)
+    prune = config.prune
+    for key, idle, instead in (
+        ("width", config.network.cfg, "'cfg' in [network] names a network of its own widths"),
+        ("strength", config.sparsify.method != "scheduled", "'method' in [sparsify] has no strength"),
+        ("channels", prune.target_ms or prune.target_params or prune.target_gmacs, "a target in [prune] decides"),
+    ):
+        if getattr(config.search, key) is not None and idle:
+            raise UsageError(f"[search] {key}: expected a setting that counts, but {instead}. Leave out one of them")
 
 
 def _corners(search: SearchConfig) -> Iterator[tuple[str, Any]]:

@@ -72,6 +72,10 @@ def reachable(storage: str) -> Iterator[None]:
             f"--storage {shown(storage)}: expected a database that answers, found: {found}. "
             "Check address, user and password, and run the same command again: no finished trial is lost"
         ) from None
+    except json.JSONDecodeError as error:
+        if _is_url(storage):
+            raise
+        raise _no_journal(storage, error) from error
 
 
 def shown(storage: str) -> str:
@@ -80,7 +84,7 @@ def shown(storage: str) -> str:
         return storage
     try:
         return make_url(storage).render_as_string(hide_password=True)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return f"{storage.split('://')[0]}://…"
 
 
@@ -90,7 +94,7 @@ def _storage(storage: str) -> BaseStorage:
     kinds = "a path, or a URL such as postgresql://USER@HOST/DATABASE or sqlite:///FILE"
     try:
         return _database(make_url(storage))
-    except (ArgumentError, NoSuchModuleError) as error:
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise UsageError(f"--storage {shown(storage)}: expected {kinds}, found none. Correct it") from error
     except ImportError as error:
         raise RoadslimError(
@@ -113,13 +117,22 @@ def _database(url: URL) -> RDBStorage:
 
 def _journal(path: Path) -> JournalStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+b") as journal:
+        journal.seek(0)
+        first = journal.readline()
+    if first and b'"op_code"' not in first:
+        raise _no_journal(path, first[:40].decode(errors="replace").strip())
     try:
         return JournalStorage(JournalFileBackend(str(path)))
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"--storage {path}: expected a search's journal, found another file or a damaged one ({error}). "
-            "Name another, or move it away: finished trials keep their folders"
-        ) from error
+    except ValueError as error:
+        raise _no_journal(path, error) from error
+
+
+def _no_journal(path: object, found: object) -> InputError:
+    return InputError(
+        f"--storage {path}: expected a search's journal, found another file or a damaged one ({found}). "
+        "Name another, or move it away: the trials' folders stay"
+    )
 
 
 def _is_url(storage: str) -> bool:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-WORKER = Path(__file__).with_name("stand_in_worker.py")
-PASSWORD = "not-to-be-told"
+from compress.search.testing import PASSWORD
 
 
 @pytest.fixture(scope="session")
@@ -56,9 +55,8 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[[str, int, float], subproc
     started: list[subprocess.Popen[str]] = []
 
     def start(storage: str, trials: int, epoch_s: float) -> subprocess.Popen[str]:
-        command = [sys.executable, str(WORKER), storage, str(tmp_path), str(trials)]
-        root = str(WORKER.parents[3])
-        environment = os.environ | {"EPOCH_S": str(epoch_s), "PYTHONPATH": root, "PYTHONWARNINGS": "error"}
+        command = [sys.executable, "-m", "compress.search.testing", storage, str(tmp_path), str(trials), str(epoch_s)]
+        environment = os.environ | {"PYTHONWARNINGS": "error"}
         started.append(subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE))
         return started[-1]
 

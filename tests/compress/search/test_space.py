@@ -75,15 +75,18 @@ def test_samples_lie_in_their_ranges() -> None:
 
 
 @pytest.mark.parametrize(
-    ("search", "words"),
+    ("search", "more", "words"),
     [
-        ({}, "expected something to vary"),
-        ({"input_hw": [[64, 96], [64, 100]]}, r"its \(64, 100\): 'input_hw' in \[network\]: expected multiples of 32"),
-        ({"width": [0.5, 1.5]}, r"its 1.5: 'width' in \[network\]: expected less than or equal to 1"),
-        ({"channels": [0.5, 1.0]}, r"its 1.0: 'channels' in \[prune\]: expected less than 1"),
+        ({}, {}, "expected something to vary"),
+        ({"input_hw": [[64, 100]]}, {}, r"its \(64, 100\): 'input_hw' in \[network\]: expected multiples of 32"),
+        ({"width": [0.5, 1.5]}, {}, r"its 1.5: 'width' in \[network\]: expected less than or equal to 1"),
+        ({"channels": [0.5, 1.0]}, {}, r"its 1.0: 'channels' in \[prune\]: expected less than 1"),
+        ({"width": [0.5]}, {"network": {"cfg": "a.cfg"}}, "'cfg' in .network. names a network of its own widths"),
+        ({"channels": [0.5, 0.8]}, {"prune": {"target_ms": 3}}, "a target in .prune. decides. Leave out one"),
+        ({"strength": [0.1, 0.2]}, {"sparsify": {"method": "constant"}}, "'method' in .sparsify. has no strength"),
     ],
 )
-def test_what_no_trial_could_have_is_refused(search: dict[str, Any], words: str) -> None:
-    """Before the first trial, whichever it would have met."""
+def test_what_no_trial_could_have_is_refused(search: dict[str, Any], more: dict[str, Any], words: str) -> None:
+    """Before the first trial, whichever it would have met; and what would vary nothing."""
     with pytest.raises(UsageError, match=words):
-        check_space(config_with(search))
+        check_space(config_with(search, **more))

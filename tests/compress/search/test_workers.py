@@ -16,8 +16,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from compress.search.slots import Slot, slots_of
+from compress.search.testing import EPOCHS
 
-EPOCHS = 6  # of stand_in_worker.py
 StartWorker = Callable[[str, int, float], subprocess.Popen[str]]
 
 
@@ -43,7 +43,7 @@ def begun_trial_of(folder: Path, pid: int) -> int:
     while time.monotonic() < deadline:
         for path in sorted((folder / "stand-in" / "search").glob("trial-*/epochs.txt")):
             lines = path.read_text().splitlines()
-            if 2 <= len(lines) < EPOCHS - 1 and lines[-1].split()[1] == str(pid):
+            if 2 <= len(lines) < EPOCHS and lines[-1].split()[1] == str(pid):
                 return int(path.parent.name.removeprefix("trial-"))
         time.sleep(0.02)
     raise AssertionError("the worker began no trial")
@@ -74,7 +74,7 @@ def let_one_die(storage: str, folder: Path, start: StartWorker, workers: int, tr
 
 def test_two_workers_share_a_journal_file_and_one_dies(tmp_path: Path, start_worker: StartWorker) -> None:
     """The other one goes on with the dead one's trial, from its folder; no trial is lost or counted twice."""
-    let_one_die(str(tmp_path / "journal.log"), tmp_path, start_worker, workers=2, trials=5)
+    let_one_die(str(tmp_path / "journal.log"), tmp_path, start_worker, workers=2, trials=4)
 
 
 @pytest.mark.slow
