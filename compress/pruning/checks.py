@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from board_app.core.errors import InputError, RoadslimError
 from compress.darknet.cfg import Cfg, layer_shapes
+from compress.darknet.heads import heads_of
 from compress.darknet.network import DarknetNetwork
 
 MAX_DIFFERENCE = 1e-4
@@ -101,9 +102,7 @@ def _largest(some: list[Tensor], others: list[Tensor]) -> float:
 
 def _check_hw(cfg: Cfg) -> tuple[int, int]:
     height, width = cfg.input_hw
-    shapes = layer_shapes(cfg)
-    heads = [shape for section, shape in zip(cfg.layers, shapes, strict=True) if section.type == "yolo"]
-    step = max(height // shape[1] for shape in heads)
+    step = max(head.stride for head in heads_of(cfg))
     scale = min(1.0, _LONGEST_SIDE / max(height, width))
     smaller = max(step, int(height * scale) // step * step), max(step, int(width * scale) // step * step)
     try:
