@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from board_app.core.errors import UsageError
 from compress.config import CompressConfig, NetworkConfig
@@ -37,11 +38,17 @@ def check_starting_point(config: CompressConfig) -> None:
         InputError: the cfg is wrong, or of heads that cannot be trained.
         UsageError: the cfg or the weights are not there, or more blocks are to be cut than the network has.
     """
-    network = config.network
+    network, complaints = config.network, []
     for key, path in (("cfg", network.cfg), ("weights", network.weights)):
         if path is not None and not path.is_file():
             found = "a folder" if path.is_dir() else "none"
-            raise UsageError(f"'{key}' in [network]: expected a file at {path}, found {found}. Correct the path")
+            complaints.append(f"'{key}' in [network]: expected a file at {path}, found {found}. Correct the path")
+    for stage in ("train", "sparsify", "prune", "distill"):
+        complaints += _missing_files(f"'{stage}' in [given]", getattr(config.given, stage))
+    if not isinstance(config.distill.teacher, str):
+        complaints += _missing_files("'teacher' in [distill]", config.distill.teacher)
+    if complaints:
+        raise UsageError("\n".join(complaints))
     cfg = starting_cfg(network, classes=1)
     check_trainable(cfg)
     warn_of_hindrances(cfg)
@@ -51,3 +58,13 @@ def check_starting_point(config: CompressConfig) -> None:
             f"'blocks' in [prune]: expected at most {blocks}, as many as {network.cfg or network.topology} has, "
             f"found {config.prune.blocks}. Lower it: at most `blocks: {blocks}`"
         )
+
+
+def _missing_files(key: str, named: tuple[Path, ...] | None) -> list[str]:
+    """A complaint for each path that is not what the key needs."""
+    if named is None:
+        return []
+    if len(named) == 1:
+        here = (named[0] / "model.cfg").is_file()
+        return [] if here else [f"{key}: expected a stage folder at {named[0]}, found no model.cfg in it. Correct it"]
+    return [f"{key}: expected a file at {path}, found none. Correct the path" for path in named if not path.is_file()]

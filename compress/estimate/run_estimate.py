@@ -171,10 +171,7 @@ class _Estimator:
     @property
     def _teacher(self) -> Cfg:
         """The full network with the small one's anchors, which a run would have fitted for both."""
-        yolo = next((section for section in self._small.layers if section.type == "yolo"), None)
-        if yolo is None:
-            return self._full
-        numbers = yolo.floats("anchors")
+        numbers = next(section.floats("anchors") for section in self._small.layers if section.type == "yolo")
         return with_anchors(self._full, list(zip(numbers[::2], numbers[1::2], strict=True)))
 
     @cached_property

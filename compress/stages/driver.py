@@ -20,6 +20,7 @@ from board_app.core.errors import UsageError
 from compress.config import CompressConfig
 from compress.stages.folder import StageFolder, StageKey, exclusive
 from compress.stages.int8 import bundle_key, quantize_key, run_bundle, run_quantize
+from compress.stages.preflight import check_before
 from compress.stages.pruning import prune_key, run_prune
 from compress.stages.run import Run
 from compress.stages.training import distill_key, run_distill, run_sparsify, run_train, sparsify_key, train_key
@@ -78,6 +79,7 @@ def run_stages(
         reason = "a later one. Leave out --until" if until != STAGE_NAMES[-1] else "one that [given] stands for"
         raise UsageError(f"--fresh {fresh}: expected a stage that leads to --until {until}, found {reason}")
     with _held(config.folder):
+        check_before(run, [stage.name for stage in wanted])
         for stage in wanted:
             _run_stage(run, stage, stage.name == fresh)
         return processes.from_main(lambda: _summary(run))
@@ -87,6 +89,7 @@ def run_single_stage(config: CompressConfig, name: str, fresh: bool = False) -> 
     """Run one stage from its predecessors' finished folders, or the networks given for them; gives its results."""
     run = Run(config)
     with _held(config.folder):
+        check_before(run, [name])
         _run_stage(run, STAGES[STAGE_NAMES.index(name)], fresh)
         processes.from_main(lambda: _summary(run))
     return _with_size(run, name, run.folder(name).results())

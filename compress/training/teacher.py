@@ -45,7 +45,7 @@ class Teacher:
     """
 
     def __init__(self, network: DarknetNetwork, heads: Sequence[Head]) -> None:
-        differences = _differences(heads, network.heads)
+        differences = head_differences(heads, network.heads)
         if differences:
             raise InputError(
                 f"{network.cfg.name}: expected a teacher with the student's heads, found {'; '.join(differences)}. "
@@ -94,7 +94,7 @@ def folded(network: DarknetNetwork) -> DarknetNetwork:
     return copied
 
 
-def _differences(student: Sequence[Head], teacher: Sequence[Head]) -> list[str]:
+def head_differences(student: Sequence[Head], teacher: Sequence[Head]) -> list[str]:
     """What of the heads differs, head by head; where they are in the cfg does not count."""
     if len(student) != len(teacher):
         return [f"{len(teacher)} heads instead of {len(student)}"]

@@ -63,3 +63,19 @@ def test_any_cfg_takes_a_width(tmp_path: Path) -> None:
 def test_all_blocks_may_go() -> None:
     """As many as there are is not too many."""
     check_starting_point(CompressConfig(name="a", data="d", prune={"blocks": 23}))
+
+
+def test_every_missing_file_is_named_at_once() -> None:
+    """Of the network, of given networks and of the teacher."""
+    config = CompressConfig(
+        name="a",
+        data="d",
+        network={"cfg": "none.cfg", "weights": "none.weights"},
+        given={"train": "nowhere", "prune": ["none.cfg", "none.weights"]},
+        distill={"teacher": "nowhere"},
+    )
+    with pytest.raises(UsageError) as error:
+        check_starting_point(config)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 6 and all("expected" in line and "found no" in line for line in lines)
+    assert [line.split(" in [")[1].split("]")[0] for line in lines] == ["network"] * 2 + ["given"] * 3 + ["distill"]

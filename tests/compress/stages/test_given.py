@@ -42,9 +42,18 @@ def params(folder: Path) -> int:
     ],
 )
 def test_a_given_network_stands_for_a_stage(
-    given: dict[str, object], until: str, stages: set[str], small_run: Callable[[], Path]
+    given: dict[str, object],
+    until: str,
+    stages: set[str],
+    small_run: Callable[[], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """That stage, and what only it needs, is not run."""
+    monkeypatch.chdir(tmp_path)
+    Path("a").mkdir()
+    for name in ("a/model.cfg", "b.cfg", "b.weights"):
+        Path(name).touch()
     assert Run(load_config(with_section(small_run(), "given", **given))).stages_to(until) == stages
 
 

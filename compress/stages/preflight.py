@@ -1,0 +1,72 @@
+"""What a later stage of a run would stumble over, found before the first one works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from board_app.core.errors import InputError, RoadslimError
+from compress.darknet.cfg import Cfg, read_cfg
+from compress.darknet.heads import heads_of
+from compress.darknet.network import DarknetNetwork
+from compress.darknet.testing import randomise
+from compress.data.class_counts import check_classes
+from compress.pruning import select
+from compress.stages.cut import prune_options
+from compress.stages.run import Run
+from compress.starting_point import starting_cfg
+from compress.training.teacher import head_differences
+
+_TRAINING = {"train", "sparsify", "distill"}
+
+
+def check_before(run: Run, stages: Collection[str]) -> None:
+    """Refuse a run whose named stages cannot all end well; those that are finished are not looked at.
+
+    Raises:
+        InputError: everything that is wrong: classes that no training picture has, a target that no cut of this
+            network reaches, a teacher of other heads.
+    """
+    ahead = {stage for stage in stages if run.folder(stage).read() is None}
+    checks: list[Callable[[], None]] = []
+    if ahead & _TRAINING:
+        checks.append(lambda: check_classes(run.training_data))
+    if "prune" in ahead:
+        checks.append(lambda: _check_cut(run))
+    if "distill" in ahead:
+        checks.append(lambda: _check_teacher(run))
+    complaints = []
+    for check in checks:
+        try:
+            check()
+        except RoadslimError as error:
+            complaints.append(str(error))
+    if complaints:
+        raise InputError("\n".join(complaints))
+
+
+def _check_cut(run: Run) -> None:
+    """A target is reached, or not, whatever the scales are; the network is filled with random ones."""
+    options = prune_options(run.config.prune)
+    if options.has_target:
+        select(randomise(DarknetNetwork(_cfg_of(run, "sparsify", "train"))), options)
+
+
+def _check_teacher(run: Run) -> None:
+    teacher = run.config.distill.teacher
+    if isinstance(teacher, str) or not run.config.distill.has_teacher:
+        return
+    cfg = _cfg_of(run, "prune", "sparsify", "train")
+    differences = head_differences(heads_of(cfg), heads_of(read_cfg(run.network_files(teacher)[0])))
+    if differences:
+        raise InputError(
+            f"'teacher' in [distill]: expected a network with this run's heads, found {'; '.join(differences)}. Name "
+            "one of the same classes and anchors; with `anchors: cfg` in [network] a run keeps those of its cfg"
+        )
+
+
+def _cfg_of(run: Run, *stages: str) -> Cfg:
+    """The cfg of the first of these stages that is given or finished, or else of the run's start."""
+    for stage in stages:
+        if run.named_files(stage) or run.folder(stage).read():
+            return read_cfg(run.network_files(stage)[0])
+    return starting_cfg(run.config.network, len(run.class_names))

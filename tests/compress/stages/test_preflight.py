@@ -1,0 +1,55 @@
+"""What is found before the first stage works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from board_app.core.errors import InputError
+from compress.config import CompressConfig, load_config
+from compress.stages import STAGE_NAMES, run_stages
+from compress.stages.preflight import check_before
+from compress.stages.run import Run
+
+
+def changed(config: CompressConfig, section: str, **settings: object) -> CompressConfig:
+    """The configuration with other settings in a section."""
+    return config.model_copy(update={section: getattr(config, section).model_copy(update=settings)})
+
+
+def test_all_that_is_wrong_is_told_at_once_and_nothing_is_begun(
+    small_run: Callable[[], Path], small_data: Path, finished_small_run: Path
+) -> None:
+    """A class without a box, a target below the smallest widths, a teacher with other anchors."""
+    config = load_config(small_run())
+    config = changed(config, "prune", target_params=10, blocks="auto")
+    config = changed(config, "distill", teacher=(finished_small_run / "train",))
+    run = Run(config)
+    training = run.training_data
+    samples = [sample for sample in training.samples if not (sample.class_id == 0).any()]
+    run.__dict__["training_data"] = type(training)(training.name, training.root, training.classes, tuple(samples))
+    with pytest.raises(InputError) as error:
+        check_before(run, STAGE_NAMES)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith(f"class {training.classes[0]}: expected boxes")
+    assert "expected to reach 10 parameters, found" in lines[1]
+    assert lines[2].startswith("'teacher' in [distill]: expected a network with this run's heads, found anchors")
+
+
+def test_a_run_that_cannot_end_well_does_no_work(small_run: Callable[[], Path]) -> None:
+    """No stage's folder is made."""
+    config = changed(load_config(small_run()), "prune", target_gmacs=1e-9, blocks="auto")
+    with pytest.raises(InputError, match="expected to reach 1e-09 GMACs"):
+        run_stages(config)
+    assert [path.name for path in config.folder.iterdir()] == [".lock"]
+
+
+def test_finished_stages_are_not_looked_at(finished_copy: Path) -> None:
+    """What was cut is cut."""
+    config = changed(load_config(finished_copy), "prune", target_params=10, blocks="auto")
+    check_before(Run(config), STAGE_NAMES)
+    with pytest.raises(InputError):
+        check_before(Run(changed(config, "distill").model_copy(update={"runs": Path("nowhere")})), ("prune",))
