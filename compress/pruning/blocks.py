@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from compress.darknet.cfg import INPUT, Cfg, Section, layer_sources
+from compress.darknet.shapes import activation_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def removable_blocks(cfg: Cfg) -> list[Block]:
     for index, section in enumerate(cfg.layers):
         if section.type != "shortcut" or sources[index] != (index - 1, index - 3):
             continue
-        if section.options.get("activation", "linear") != "linear":  # it would be lost with the block
+        if activation_of(section) != "linear":  # it would be lost with the block
             continue
         block = Block(index, index - 2, index - 1)
         inside = (cfg.layers[block.first_conv], cfg.layers[block.second_conv])
@@ -96,4 +97,5 @@ def _is_convolution(section: Section, size: int) -> bool:
         and section.integer("size", 1) == size
         and section.integer("stride", 1) == 1
         and section.integer("batch_normalize", 0) == 1
+        and activation_of(section) != "logistic"  # which gives 0.5 for 0, so that nothing silences it
     )

@@ -16,11 +16,16 @@ from hypothesis import strategies as st
 from board_app.core.errors import RoadslimError
 from compress.darknet.model_files import load_folder, load_model, save_model
 from compress.darknet.network import ConvolutionLayer, DarknetNetwork
-from compress.darknet.testing import random_cfg, randomise
+from compress.darknet.testing import MORE, random_cfg, randomise
 from compress.darknet.topologies import yolov3_cfg
 from compress.pruning import PruneOptions, PruneResult, prune, removable_blocks, select
 from compress.pruning.checks import check_images, compare_compact
 from compress.pruning.surgery import compact, silenced
+
+
+def any_network(seed: int, slope: float = 0.1) -> DarknetNetwork:
+    """A random one, in half of the cases with layers of newer families too."""
+    return randomise(DarknetNetwork(random_cfg(seed, slope=slope, more=MORE if seed // 2 % 2 else ())), seed)
 
 
 def cut(network: DarknetNetwork, channels: float, seed: int = 0) -> PruneResult:
@@ -52,7 +57,7 @@ def circular(network: DarknetNetwork) -> DarknetNetwork:
 @settings(max_examples=30, deadline=None)
 def test_folding_is_exact_where_there_is_no_border(seed: int, channels: float) -> None:
     """On a ring, the small network equals the full one with gamma = 0: folding, indices and blocks all at once."""
-    network = randomise(DarknetNetwork(random_cfg(seed, slope=0.1 + seed % 2 * 0.2)), seed)
+    network = any_network(seed, slope=0.1 + seed % 2 * 0.2)
     result = cut(network, channels, seed)
     images = torch.rand(1, 3, *network.cfg.input_hw, dtype=torch.float64)
     with torch.no_grad():
@@ -64,7 +69,7 @@ def test_folding_is_exact_where_there_is_no_border(seed: int, channels: float) -
 @settings(max_examples=25, deadline=None)
 def test_zero_channels_cost_nothing(seed: int) -> None:
     """Where gamma and beta are exactly zero, as after sparse training, nothing is lost, inside or at the border."""
-    network = randomise(DarknetNetwork(random_cfg(seed)), seed)
+    network = any_network(seed)
     options = PruneOptions(channels=0.6, blocks=min(1, len(removable_blocks(network.cfg))))
     with torch.no_grad():
         for conv, kept in select(network, options).kept.items():
@@ -83,7 +88,7 @@ def test_zero_channels_cost_nothing(seed: int) -> None:
 @settings(max_examples=25, deadline=None)
 def test_any_network_is_cut_saved_loaded_and_cut_again(seed: int, channels: float, multiple: int) -> None:
     """Compact equals masked for any graph; the input stays; the file gives the same and can be pruned further."""
-    network = randomise(DarknetNetwork(random_cfg(seed)), seed)
+    network = any_network(seed)
     before = copy.deepcopy(network.state_dict())
     options = PruneOptions(channels=channels, blocks=min(len(removable_blocks(network.cfg)), seed % 3))
     result = prune(network, replace(options, min_channels=1, width_multiple=multiple))
