@@ -2,15 +2,22 @@
 
 The share of the cut that is chosen grows as a cubic from a warm start, fast while there is much to spare and slowly
 towards the end (Zhu & Gupta, arXiv:1710.01878). What is chosen fades by a factor, so neither small nor large scales
-are torn, and is held at zero: the rest of the network learns to do without it, and the last steps are its alone. A
-light pull on all channels, relative to their group's size, tells weak from strong (Liu et al., arXiv:1708.06519).
+are torn, and is held at zero: the rest of the network learns to do without it, and the last steps are its alone.
+
+The weakest are those whose fading would change the loss least: the size of gamma * its gradient + beta * its
+gradient, which is the loss's derivative by the fading factor (Molchanov et al., arXiv:1906.10771). The scales alone
+say little where no long L1 training has told weak from strong. A light pull on all channels, relative to their
+group's size, may be added (Liu et al., arXiv:1708.06519).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from compress.config import SparsifyConfig
 from compress.darknet.network import DarknetNetwork
@@ -20,6 +27,7 @@ from compress.training.sparsity.tied_channels import TiedChannels
 
 _CHOICES = 50  # the share that is chosen grows in so many steps
 _NEVER = -1
+_LEAST_MEMORY_STEPS = 20  # over which effects are averaged: one batch alone tells little
 
 
 class ScheduledZeros(SparsityMethod):
@@ -44,10 +52,24 @@ class ScheduledZeros(SparsityMethod):
             for layer in select(network, options).kept
             if network.convolution(layer).bn is not None
         }
+        self._effects: dict[int, Tensor] = {}
 
     def begin(self, steps: int) -> None:
-        """Settle the schedule."""
+        """Settle the schedule; the network is where it will be trained."""
         self._steps = steps
+        with torch.no_grad():
+            self._effects = {
+                layer: torch.zeros_like(self._network.batch_norm(layer).weight) for layer in self._chosen_at
+            }
+
+    @torch.no_grad()
+    def before_step(self, step: int) -> None:
+        """Note how the loss would change if each channel faded: a running mean of squares."""
+        newest = 1 / min(step + 1, max(self._fade_steps, _LEAST_MEMORY_STEPS))
+        for layer, effect in self._effects.items():
+            bn = self._network.batch_norm(layer)
+            if bn.weight.grad is not None and bn.bias.grad is not None:
+                effect.lerp_((bn.weight * bn.weight.grad + bn.bias * bn.bias.grad) ** 2, newest)
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
@@ -78,9 +100,25 @@ class ScheduledZeros(SparsityMethod):
 
     def _choose(self, step: int, share: float) -> None:
         """Add to the chosen what a cut of that share would take; what was chosen stays so."""
-        kept = select(self._network, self._options.towards(share, self._network.cfg)).kept
+        with self._effects_for_gammas():
+            kept = select(self._network, self._options.towards(share, self._network.cfg)).kept
         for layer, chosen_at in self._chosen_at.items():
             chosen_at[~torch.from_numpy(kept[layer]) & (chosen_at == _NEVER)] = step
+
+    @contextmanager
+    def _effects_for_gammas(self) -> Iterator[None]:
+        """For the pruner to rank by: the network has effects for gammas, 0 where a channel was chosen, and no betas."""
+        scales = {layer: self._network.batch_norm(layer) for layer in self._effects}
+        before = {layer: (bn.weight.clone(), bn.bias.clone()) for layer, bn in scales.items()}
+        for layer, bn in scales.items():
+            bn.weight.copy_(self._effects[layer].sqrt() * (self._chosen_at[layer] == _NEVER).to(bn.weight))
+            bn.bias.zero_()
+        try:
+            yield
+        finally:
+            for layer, bn in scales.items():
+                bn.weight.copy_(before[layer][0])
+                bn.bias.copy_(before[layer][1])
 
     def _fade(self, step: int) -> None:
         for layer, chosen_at in self._chosen_at.items():
@@ -97,9 +135,11 @@ class ScheduledZeros(SparsityMethod):
         return float(torch.cat(chosen).float().mean())
 
     def state(self) -> dict[str, Any]:
-        """When each channel was chosen."""
-        return {"chosen_at": self._chosen_at}
+        """When each channel was chosen, and the effects so far."""
+        return {"chosen_at": self._chosen_at, "effects": self._effects}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take it back."""
-        self._chosen_at = {layer: chosen_at.clone() for layer, chosen_at in state["chosen_at"].items()}
+        """Take them back."""
+        for layer in self._chosen_at:
+            self._chosen_at[layer].copy_(state["chosen_at"][layer])
+            self._effects[layer].copy_(state["effects"][layer])
