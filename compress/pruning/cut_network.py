@@ -23,9 +23,10 @@ class CutNetwork:
         groups: in the order of `channel_groups`; a `group` below is a position in it.
         units: how many of every group are kept.
         kept: for every group the importance that its strongest 0, 1, 2 ... units have in all.
-        layers: of the cfg, with their costs at any width, and
-        channels: their input and output channels now.
-        blocks: that can be removed from the unpruned network.
+        layers: all that cost something, at any width, and
+        channels: their input and output channels now; a `layer` below is a position in these.
+        blocks: that can be removed from the whole network, and
+        block_layers: their layers.
         readers: for every prunable group the layers that are there and cost by its width, each with the input and
             output channels that a unit gives it.
     """
@@ -39,11 +40,13 @@ class CutNetwork:
         self._importance = channel_importance(network, prunable | {block.second_conv for block in self.blocks})
         self._shifts = {conv: betas(network, conv) for conv in prunable}
         self._removed: set[Block] = set()
-        self._gone: set[int] = set()  # layers
+        self._gone: set[int] = set()  # convolutions of removed blocks
 
         self.layers = costed_layers(network.cfg, self.groups, board)
         self.channels = [layer.full for layer in self.layers]
         self._costs = [layer.table[layer.full] for layer in self.layers]
+        by_section = {layer.section: position for position, layer in enumerate(self.layers)}
+        self.block_layers = {block: tuple(by_section[section] for section in block.layers) for block in self.blocks}
         self.readers: list[dict[int, tuple[int, int]]] = [{} for _ in self.groups]
         for index, layer in enumerate(self.layers):
             for group, per_unit in layer.per_unit.items():
@@ -64,7 +67,7 @@ class CutNetwork:
 
     def costs_at(self, units: Sequence[int], blocks: Iterable[Block]) -> Costs:
         """What the network would cost with groups that wide and these blocks gone too."""
-        gone = self._gone.union(*(block.layers for block in blocks))
+        gone = {layer for block in self._removed.union(blocks) for layer in self.block_layers[block]}
         total = np.zeros(3)
         for index, layer in enumerate(self.layers):
             if index not in gone:
@@ -87,8 +90,8 @@ class CutNetwork:
     def remove(self, block: Block) -> None:
         """Leave a block out; its second convolution no longer counts in its group."""
         self._removed.add(block)
-        self._gone.update(block.layers)
-        for layer in block.layers:
+        self._gone.update((block.first_conv, block.second_conv))
+        for layer in self.block_layers[block]:
             self._costs[layer] = _NOTHING
             for group in self.layers[layer].per_unit:
                 del self.readers[group][layer]

@@ -131,7 +131,7 @@ class _Moves:
         return {*changed, *beside}
 
     def _groups_of(self, block: Block) -> set[int]:
-        return {group for layer in block.layers for group in self._cut.layers[layer].per_unit}
+        return {group for layer in self._cut.block_layers[block] for group in self._cut.layers[layer].per_unit}
 
     def _best_cut(self, position: int, costs: Costs | None = None) -> _Move:
         """A position's best move; with the `costs` now, of those that do not pass the targets by far."""
@@ -142,7 +142,7 @@ class _Moves:
     def _block_cuts(self, position: int) -> Iterator[_Move]:
         block = self._free[position - len(self._cut.groups)]
         if not self._cut.is_removed(block):
-            saved = sum(self._priced[layer][self._cut.channels[layer]] for layer in block.layers)
+            saved = sum(self._priced[layer][self._cut.channels[layer]] for layer in self._cut.block_layers[block])
             yield _Move(self._cut.block_importance(block) / max(saved, _LEAST_COST), -saved, position, 0)
 
     def _cuts(self, group: int) -> Iterator[_Move]:
@@ -183,7 +183,7 @@ class _Moves:
         cut, groups = self._cut, len(self._cut.groups)
         if move.position >= groups:
             block = self._free[move.position - groups]
-            change = [_negative(cut.layers[layer].table[cut.channels[layer]]) for layer in block.layers]
+            change = [_negative(cut.layers[layer].table[cut.channels[layer]]) for layer in cut.block_layers[block]]
         else:
             more = move.units - cut.units[move.position]
             change = []
@@ -202,7 +202,7 @@ def _check_reach(name: str, options: PruneOptions, targets: Targets, least: Cost
     if targets.hold(least):
         return
     wanted = {"parameters": options.target_params, "GMACs": options.target_gmacs, "ms": options.target_ms}
-    asked = " and ".join(f"{limit:,g} {unit}" for unit, limit in wanted.items() if limit is not None)
+    asked = " and ".join(f"{limit:,} {unit}" for unit, limit in wanted.items() if limit is not None)
     blocks = "all blocks" if options.block_count is None else f"{options.block_count} blocks"
     raise InputError(
         f"{name}: expected to reach {asked}, found nothing nearer than {least.params:,} parameters, {least.gmacs:.6g} "
