@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from compress.data.class_counts import box_counts
 from compress.data.dataset import EVERYTHING, Dataset, Wanted, load_split
-from compress.data.image_size import NoImageError, decode_image
-from compress.data.layout import find_layout
+from compress.data.layout import Layout, find_layout
+from compress.data.near_duplicates import shared_places
+from compress.data.picture_check import check_pictures, picture_problems
 from compress.data.problems import Problem
-from compress.data.progress import tracked
+from compress.data.stray_labels import stray_labels
 
 _SMALL_AREA_PX = 32 * 32  # COCO's bound of a small object
 
@@ -54,6 +54,7 @@ class DatasetReport:
     splits: dict[str, SplitSummary]
     classes: tuple[ClassSummary, ...]
     problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
     datasets: dict[str, Dataset]
 
     def as_dict(self) -> dict[str, Any]:
@@ -67,15 +68,21 @@ class DatasetReport:
             "splits": {name: asdict(split) for name, split in self.splits.items()},
             "classes": [asdict(summary) for summary in self.classes],
             "problems": [problem.as_dict() for problem in self.problems],
+            "warnings": [warning.as_dict() for warning in self.warnings],
         }
 
 
-def check_dataset(path: Path, wanted: Wanted = EVERYTHING) -> DatasetReport:
+def check_dataset(path: Path, wanted: Wanted = EVERYTHING, near_duplicates: bool = False) -> DatasetReport:
     """Read every label and decode every image of every split.
 
+    Args:
+        path: the dataset.
+        wanted: what is taken of it.
+        near_duplicates: whether to look for frames of one place in two splits too: some minutes for a few thousand
+            images.
     Raises:
         InputError: there is no dataset at `path`.
-        UsageError: an ignored class that the dataset does not have.
+        UsageError: a class or a country in `wanted` that the dataset does not have.
     """
     layout = find_layout(path, wanted.countries)
     problems: list[Problem] = []
@@ -83,7 +90,13 @@ def check_dataset(path: Path, wanted: Wanted = EVERYTHING) -> DatasetReport:
     for split, part in datasets.items():
         if not part.samples:
             problems.append(Problem(layout.splits[split][0], None, "expected labelled images, found none. Add some"))
-    problems += _image_problems(datasets)
+    problems += stray_labels(layout)
+    problems += _classes_never_seen(layout, datasets, training=True)
+    warnings = _classes_never_seen(layout, datasets, training=False)
+    pictures = check_pictures(datasets)
+    if near_duplicates:
+        readable = [picture for picture in pictures if not picture.complaint]
+        warnings += shared_places([picture.path for picture in readable], [picture.split for picture in readable])
     return DatasetReport(
         name=layout.name,
         root=layout.root,
@@ -91,7 +104,8 @@ def check_dataset(path: Path, wanted: Wanted = EVERYTHING) -> DatasetReport:
         origin=layout.origin,
         splits={split: _split_summary(part) for split, part in datasets.items()},
         classes=_class_summaries(datasets),
-        problems=tuple(_once(problems)),
+        problems=tuple(_once([*problems, *picture_problems(pictures)])),
+        warnings=tuple(warnings),
         datasets=datasets,
     )
 
@@ -101,38 +115,22 @@ def _once(problems: Iterable[Problem]) -> list[Problem]:
     return list(dict.fromkeys(problems))
 
 
-def _image_problems(datasets: Mapping[str, Dataset]) -> list[Problem]:
-    """Images that do not decode, and the same picture in two splits."""
-    paths = [(split, sample.image_path) for split, part in datasets.items() for sample in part.samples]
-    problems: list[Problem] = []
-    first: dict[str, tuple[str, Path]] = {}
-    with ThreadPoolExecutor(2) as pool:  # OpenCV decodes outside the interpreter's lock
-        checked = pool.map(_decoded, (path for _, path in paths))
-        for (split, path), (digest, complaint) in zip(paths, tracked(checked, len(paths), "images"), strict=True):
-            if complaint:
-                problems.append(Problem(path, None, complaint))
-                continue
-            other_split, other = first.setdefault(digest, (split, path))
-            if other_split != split:
-                message = (
-                    f"expected every picture in one split, found it in {split} and, as {other}, in {other_split}. "
-                    "Remove one: accuracy on pictures seen in training says nothing"
-                )
-                problems.append(Problem(path, None, message))
+def _classes_never_seen(layout: Layout, datasets: Mapping[str, Dataset], training: bool) -> list[Problem]:
+    """One problem for the training split, or for each other one, that lacks classes which the dataset names.
+
+    In training such a class cannot be learnt, and a training refuses it; elsewhere it is only not measured.
+    """
+    problems = []
+    for split, part in datasets.items():
+        is_training = split == "train" or len(datasets) == 1
+        never = [name for name, count in zip(part.classes, box_counts(part), strict=True) if not count]
+        if never and part.samples and is_training == training:
+            message = (
+                f"expected boxes of every class in {split}, found none of {', '.join(never)}. "
+                "Split again, or map (--map) or leave out (--ignore) the classes"
+            )
+            problems.append(Problem(layout.splits[split][0], None, message))
     return problems
-
-
-def _decoded(path: Path) -> tuple[str, str]:
-    """The file's SHA-256, and what is wrong with the picture or an empty text."""
-    try:
-        decode_image(path)
-    except NoImageError as error:
-        return "", f"expected an image, found {error}. Replace or remove it"
-    content = path.read_bytes()
-    # inside coded pixels every FF is escaped, so a whole JPEG has an end marker after its last start of scan
-    if content[:2] == b"\xff\xd8" and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
-        return "", f"expected a whole JPEG, found one cut off after {len(content)} bytes. Copy it again"
-    return hashlib.sha256(content).hexdigest(), ""
 
 
 def _split_summary(part: Dataset) -> SplitSummary:

@@ -60,7 +60,17 @@ def _command(
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", type=Path, help="dataset folder: with dataset.yaml, or laid out as YOLO, VOC, COCO")
     _add_wanted(parser)
-    parser.add_argument("--figure", type=Path, metavar="FILE", help="write a sheet of pictures with boxes (.png, .jpg)")
+    parser.add_argument(
+        "--figure",
+        type=Path,
+        metavar="FILE",
+        help="write a sheet (.png, .jpg) of what to look at: wrong boxes in red, pictures too alike, extremes, any",
+    )
+    parser.add_argument(
+        "--near-duplicates",
+        action="store_true",
+        help="look for frames of one place in two splits too; a minute for a thousand images",
+    )
     parser.add_argument("--json", action="store_true", help="a JSON document on stdout")
     parser.set_defaults(run=_check)
 
@@ -124,11 +134,14 @@ def _check(args: argparse.Namespace) -> int:
     from compress.data.check import check_dataset
     from roadslim import roadslim_version
 
-    report = check_dataset(args.dataset, _wanted(args))
     if args.figure:
-        from compress.data.contact_sheet import write_contact_sheet
+        from compress.data.contact_sheet import check_figure_name, write_contact_sheet
+        from compress.data.sheet_pictures import pictures_to_look_at
 
-        write_contact_sheet(args.figure, report.datasets)
+        check_figure_name(args.figure)
+    report = check_dataset(args.dataset, _wanted(args), args.near_duplicates)
+    if args.figure:
+        write_contact_sheet(args.figure, pictures_to_look_at(report.datasets, report.problems + report.warnings))
         _LOG.info("figure: %s", args.figure)
     if args.json:
         document = {"schema_version": 1, "roadslim_version": roadslim_version()} | report.as_dict()
@@ -141,6 +154,8 @@ def _check(args: argparse.Namespace) -> int:
 def _print_report(report: DatasetReport) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from compress.data.problems import unknown_classes
 
     console = Console()
     console.print(f"{report.name}: {report.origin} ({report.kind}, {report.root})", markup=False, highlight=False)
@@ -158,8 +173,17 @@ def _print_report(report: DatasetReport) -> None:
     console.print(classes)
     for problem in report.problems:
         print(problem)
-    count = len(report.problems)
-    print(f"{count} problem{'' if count == 1 else 's'}" if count else "no problems")
+    for warning in report.warnings:
+        print(f"warning: {warning}")
+    unknown = unknown_classes(report.problems)
+    if unknown:
+        print(f"{report.root}: {unknown}")
+    counts = [_counted(len(report.problems), "problem"), _counted(len(report.warnings), "warning")]
+    print(", ".join(filter(None, counts)) or "no problems")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}" if count else ""
 
 
 def _convert(args: argparse.Namespace) -> int:

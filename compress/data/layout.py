@@ -18,7 +18,7 @@ from compress.data.voc_xml import annotation_folder, voc_class_names, voc_images
 
 DATASET_FILE = "dataset.yaml"
 Kind = Literal["yolo", "voc", "coco"]
-_CLASS_FILES = ("classes.txt", "obj.names", "classes.names")
+CLASS_FILES = ("classes.txt", "obj.names", "classes.names")
 _SPLIT_NAMES = ("train", "val", "test")
 _KEYS = {"name", "format", "classes", "labels", "origin", "splits", "parameters"}
 
@@ -141,7 +141,7 @@ def _bare(root: Path, kind: Kind, classes: tuple[str, ...], splits: Mapping[str,
 
 def _bare_yolo(root: Path) -> Layout | None:
     """classes.txt with train.txt, val.txt, test.txt; or images/train, images/val …; or one folder of images."""
-    named = next((root / name for name in _CLASS_FILES if (root / name).is_file()), None)
+    named = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
     if named is None or not (root / "images").is_dir() or annotation_folder(root) is not None:
         return None
     lists = {path.stem: path for path in sorted(root.glob("*.txt")) if _lists_images(path)}

@@ -24,6 +24,7 @@ class Problem:
         image_path: the picture that shows it, where there is one.
         box_xyxy: the wrong box in pixels of that picture, where there is one.
         unknown_class: the name that the dataset's classes lack, where that is what is wrong.
+        other_image: the picture that `image_path` is too like, where that is what is wrong.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class Problem:
     image_path: Path | None = None
     box_xyxy: Corners | None = None
     unknown_class: str = ""
+    other_image: Path | None = None
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}" if self.line else f"{self.path}"
