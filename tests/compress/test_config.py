@@ -44,6 +44,12 @@ def test_shares_may_be_written_as_percent(tmp_path: Path) -> None:
         ("name: a\ndata: d\nnetwork: {input_hw: [100, 64]}\n", ["multiples of 32, found [100, 64]. Write two"]),
         ("name: a\ndata: d\nnetwork: {input_hw: [64]}\n", ["'input_hw' in [network]", "Write two multiples"]),
         ("name: a\ndata: d\nnetwork: {input_hw: 64}\n", ["expected a list, found 64. Write two multiples"]),
+        (
+            "name: a\ndata: d\nprune: {blocks: x}\n",
+            ["expected a whole number from 0, or auto, found 'x'. Write how many"],
+        ),
+        ("name: a\ndata: d\nprune: {board: x}\n", ["'board' in [prune]: expected one of zcu104"]),
+        ("name: a\ndata: d\nprune: {method: slimming, target_ms: 3}\n", ["no target and no width_multiple"]),
         ("name: a\ndata: d\nprune: {channels: x%}\n", ["expected a share, found 'x%'. Write 50% or 0.5"]),
         ("name: a\ndata: d\nprune: {channels: 85}\n", ["less than 1, found 85. Write 50% or 0.5"]),
         ("name: a\ndata: d\ntrain: {epochs: x}\n", ["expected a valid integer, found 'x'. Write a whole number"]),
