@@ -19,6 +19,7 @@ _RED_BGR = (0, 0, 255)
 _TILE_WIDTH, _COLUMNS, _CAPTION = 320, 6, 18  # an even number of columns keeps pairs side by side
 _TALLEST = 1.25  # of a tile's width; a taller picture is made narrower
 _CANVAS_GREY = 225
+_FAR_PX = 10_000  # where lines end that lead out of the tile
 
 
 def check_figure_name(path: Path) -> None:
@@ -36,30 +37,29 @@ def write_contact_sheet(path: Path, pictures: Sequence[Shown]) -> None:
     """
     check_figure_name(path)
     tiles = [_tile(shown) for shown in pictures]
-    if all(tile is None for tile in tiles):
-        raise InputError("expected pictures for the contact sheet, found none that decodes. Mend the dataset first")
+    if not tiles:
+        raise InputError("expected pictures for the contact sheet, found none. Mend the dataset first")
     rows = [tiles[first : first + _COLUMNS] for first in range(0, len(tiles), _COLUMNS)]
     encoded = cv2.imencode(path.suffix.lower(), np.vstack([_row(row, min(_COLUMNS, len(tiles))) for row in rows]))[1]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, encoded.tobytes())
 
 
-def _row(tiles: Sequence[np.ndarray | None], columns: int) -> np.ndarray:
-    """Tiles beside each other, as high as the highest; white where there is none."""
-    height = max((tile.shape[0] for tile in tiles if tile is not None), default=_CAPTION)
+def _row(tiles: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Tiles beside each other, as high as the highest."""
+    height = max(tile.shape[0] for tile in tiles)
     row = np.full((height, columns * _TILE_WIDTH, 3), 255, np.uint8)
     for position, tile in enumerate(tiles):
-        if tile is not None:
-            row[: tile.shape[0], position * _TILE_WIDTH : (position + 1) * _TILE_WIDTH] = tile
+        row[: tile.shape[0], position * _TILE_WIDTH : (position + 1) * _TILE_WIDTH] = tile
     return row
 
 
-def _tile(shown: Shown) -> np.ndarray | None:
-    """One picture with boxes and a caption, uint8 BGR (h, _TILE_WIDTH, 3); None if it does not decode."""
+def _tile(shown: Shown) -> np.ndarray:
+    """One picture with boxes and a caption, uint8 BGR (h, _TILE_WIDTH, 3); all grey if it does not decode."""
     try:
         image = decode_image(shown.image_path)
     except NoImageError:
-        return None  # the report tells about it
+        image = np.full((_TILE_WIDTH, _TILE_WIDTH, 3), _CANVAS_GREY, np.uint8)
     part, left, top = _part(image, shown)
     height, width = part.shape[:2]
     scale = min(_TILE_WIDTH / width, _TALLEST * _TILE_WIDTH / height)
@@ -69,7 +69,8 @@ def _tile(shown: Shown) -> np.ndarray | None:
     picture[:, : size[0]] = small
 
     def draw(box: Corners, name: str, colour: tuple[int, int, int]) -> None:
-        x1, y1, x2, y2 = (round((v - o) * scale) for v, o in zip(box, (left, top, left, top), strict=True))
+        corners = (np.array(box) - (left, top, left, top)) * scale
+        x1, y1, x2, y2 = (int(corner) for corner in corners.round().clip(-_FAR_PX, _FAR_PX))
         cv2.rectangle(picture, (x1, y1), (x2, y2), colour, 2)
         _write(picture, name, (max(x1 + 2, 0), min(max(y1 - 4, 12), size[1] - 4)), colour)
 

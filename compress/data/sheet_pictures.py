@@ -110,7 +110,7 @@ def _extremes(labelled: Sequence[_Labelled]) -> list[Shown]:
             one, _ = places[position]
             width, height = sides[position]
             close = _around(boxes[position]) if why == "smallest" else None
-            shown.append(one.shown(f"{why} {width:.3g} x {height:.3g} px", close=close))
+            shown.append(one.shown(f"{why} {width:.0f}x{height:.0f} px", close=close))
     return shown
 
 
