@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from compress.darknet.cfg import INPUT, Cfg, layer_shapes, layer_sources
+from compress.darknet.shapes import activation_of
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,12 @@ class _Flow:
                 own: Segments = (Segment(index, 0, shapes[index][0]),)
                 if section.integer("groups", 1) > 1:
                     self._fix(*own, *inputs[0])
-                if section.options.get("activation", "logistic") == "logistic":  # gives 0.5 for 0: never silent
+                if activation_of(section) == "logistic":  # gives 0.5 for 0: never silent
                     self._fix(*own)
                 self.segments.append(own)
             elif section.type == "shortcut":
                 self._tie(*inputs)
-                if section.options.get("activation") == "logistic":
+                if activation_of(section) == "logistic":
                     self._fix(*inputs[0], *inputs[1])
                 self.segments.append(inputs[1])  # the way around, which stays when the block goes
             elif section.type == "route":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from compress.darknet.cfg import parse_cfg
 from compress.darknet.topologies import yolov3_cfg, yolov3_tiny_cfg
 from compress.pruning import channel_groups
@@ -49,6 +51,41 @@ def test_channels_added_across_places_stay() -> None:
     assert prunable_names(crossed) == ["conv 5"]
     halves = conv(8) + conv(4) + "[route]\nlayers=0\ngroups=2\n[shortcut]\nfrom=1\n" + conv(5)
     assert prunable_names(halves) == ["conv 4"]
+
+
+def test_parts_of_a_divided_convolution_are_tied() -> None:
+    """Where routes take a half and a quarter, channels go four at a time; what is divided across places stays."""
+    text = conv(16) + "[route]\nlayers=0\ngroups=2\n[route]\nlayers=0\ngroups=4\ngroup_id=3\n" + conv(5)
+    (divided, single) = channel_groups(parse_cfg(NET + text, "x"))
+    assert (divided.prunable, divided.parts, divided.units) == (True, 4, 4)
+    assert (single.parts, single.units) == (1, 5)
+    across = conv(4) + conv(4) + "[route]\nlayers=0,1\n[route]\nlayers=-1\ngroups=2\n" + conv(5)
+    assert prunable_names(across) == ["conv 4"]
+    again = conv(8) + "[route]\nlayers=0\ngroups=2\n[route]\nlayers=-1\ngroups=2\n" + conv(5)
+    assert prunable_names(again) == ["conv 3"]
+
+
+def test_tied_convolutions_have_parts_together() -> None:
+    """A shortcut passes the parts on to all it ties."""
+    text = conv(8) + conv(8) + "[shortcut]\nfrom=0\n" + "[route]\nlayers=0\ngroups=2\n" + conv(5)
+    group = channel_groups(parse_cfg(NET + text, "x"))[0]
+    assert (group.members, group.parts, group.prunable) == ((0, 1), 2, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        conv(4) + "[reorg]\nstride=2\n" + conv(5),
+        conv(4) + conv(8).replace("filters", "groups=2\nfilters") + conv(5),
+        conv(4) + conv(4) + "[shortcut]\nfrom=0\nactivation=logistic\n" + conv(5),
+        conv(4).replace("leaky", "logistic") + conv(5),
+    ],
+    ids=["reorg", "groups of a convolution", "logistic sum", "logistic"],
+)
+def test_channels_that_cannot_be_taken_out_stay(text: str) -> None:
+    """Channels mixed with others, in groups of a convolution, or that nothing silences; others may go."""
+    last = text.count("[") - 1
+    assert prunable_names(text) == [f"conv {last}"]
 
 
 def test_one_member_without_normalisation_holds_its_group() -> None:
