@@ -45,9 +45,24 @@ def removable_blocks(cfg: Cfg) -> list[Block]:
         inside = (cfg.layers[block.first_conv], cfg.layers[block.second_conv])
         if not (_is_convolution(inside[0], 1) and _is_convolution(inside[1], 3)):
             continue
-        if readers[block.first_conv] == {block.second_conv} and readers[block.second_conv] == {block.shortcut}:
+        alone = readers[block.first_conv] == {block.second_conv} and readers[block.second_conv] == {block.shortcut}
+        if alone and _constants_reach_convolutions(cfg, readers, block.shortcut):
             blocks.append(block)
     return blocks
+
+
+def _constants_reach_convolutions(cfg: Cfg, readers: Mapping[int, set[int]], layer: int) -> bool:
+    """Whether a constant added to the layer's channels comes as one to every convolution that reads them.
+
+    A sum that is activated makes it depend on the picture, a reorg on the place.
+    """
+    for reader in readers.get(layer, ()):
+        section = cfg.layers[reader]
+        if section.type == "reorg" or (section.type == "shortcut" and activation_of(section) != "linear"):
+            return False
+        if section.type != "convolutional" and not _constants_reach_convolutions(cfg, readers, reader):
+            return False
+    return True
 
 
 def without_layers(cfg: Cfg, blocks: Iterable[Block]) -> tuple[Cfg, tuple[int, ...]]:

@@ -46,6 +46,27 @@ def test_other_forms_are_no_blocks(text: str) -> None:
     assert removable_blocks(parse_cfg(NET + text, "x")) == []
 
 
+@pytest.mark.parametrize(
+    ("after", "removable"),
+    [
+        ("[maxpool]\nsize=2\nstride=2\n" + conv(3), True),
+        ("[route]\nlayers=-1,0\n[reorg]\nstride=2\n", False),
+        ("[upsample]\nstride=1\n[shortcut]\nfrom=0\nactivation=leaky\n", False),
+    ],
+)
+def test_a_block_stays_whose_constants_are_none_later(after: str, removable: bool) -> None:
+    """What it added to every pixel cannot be given to a convolution behind a reorg or an activated sum."""
+    text = conv(3) + conv(1) + conv(3) + "[shortcut]\nfrom=0\n" + after
+    assert len(removable_blocks(parse_cfg(NET + text, "x"))) == removable
+
+
+@pytest.mark.parametrize("activation", ["logistic", "mish"])
+def test_a_block_stays_that_nothing_silences(activation: str) -> None:
+    """A logistic gives 0.5 for 0."""
+    text = conv(3) + conv(1) + conv(3).replace("leaky", activation) + "[shortcut]\nfrom=0\n"
+    assert len(removable_blocks(parse_cfg(NET + text, "x"))) == (activation == "mish")
+
+
 def test_blocks_behind_each_other_all_go() -> None:
     """Without all 23 blocks, the skips that pointed at the last block of a stage point at its first convolution."""
     cfg = yolov3_cfg(6, (64, 64))
