@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from compress.darknet.model_files import load_folder, save_model
@@ -77,6 +79,23 @@ def test_every_flag_of_a_target_counts(
     assert main(["prune", *flags, "--out", str(tmp_path / "slim"), "--method", "slimming", "--blocks", "auto"]) == 0
 
 
+def test_layers_are_printed_and_drawn_and_statistics_settled(
+    model: tuple[list[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--layers prints every layer, layers.png is always there; --calibration puts the images into the report."""
+    flags, _ = model
+    pictures, out = tmp_path / "pictures", tmp_path / "small"
+    pictures.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(pictures / f"{number}.png"), np.full((64, 64, 3), 60 * number, np.uint8))
+    wishes = ["--channels", "50%", "--layers", "--calibration", str(pictures)]
+    assert main(["prune", *flags, "--out", str(out), *wishes]) == 0
+    text = capsys.readouterr().out
+    assert "estimated anew on 3 images" in text and "conv 3x3" in text and "shortcut" in text
+    assert json.loads((out / "prune.json").read_text())["recalibration_images"] == 3
+    assert cv2.imread(str(out / "layers.png")) is not None
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -93,6 +112,8 @@ def test_every_flag_of_a_target_counts(
         (["--out", "new", "--target-ms", "0.1"], 1, "found nothing nearer than"),
         (["--out", "new", "--blocks", "24"], 1, "at most 23 blocks"),
         (["--out", "new", "--target-gmacs", "1e-9"], 1, "expected to reach"),
+        (["--out", "new", "--calibration", "none"], 1, "expected a folder of calibration images"),
+        (["config.yaml", "--layers"], 2, "found CONFIG and --layers"),
         ([], 2, "found no --out"),
         (["config.yaml", "--blocks", "2"], 2, "found CONFIG and --blocks"),
         (["--out", "new", "--model", "{full}"], 2, "found --cfg and --weights and --model. Give one or the other"),
