@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _prune_alone(args: argparse.Namespace) -> int:
     from board_app.core.atomic_file import write_text
+    from compress.darknet.dpu_hindrances import warn_of_hindrances
     from compress.darknet.model_files import load_model, save_model
     from compress.pruning.layer_picture import draw_layers
     from compress.pruning.layer_rows import print_layers
@@ -91,6 +92,7 @@ def _prune_alone(args: argparse.Namespace) -> int:
                     f"--out: expected another folder than the model's own, found {args.out}. Name a new one."
                 )
     network = load_model(*sources)
+    warn_of_hindrances(network.cfg)
     if args.calibration is None:
         result = prune(network, options)
     else:
