@@ -162,12 +162,15 @@ def _block_count(value: Any) -> Any:
     return value
 
 
+BlockCount = Annotated[int | Literal["auto"], BeforeValidator(_block_count)]
+
+
 class PruneConfig(_Section):
     """What the prune stage cuts and the sparse training aims at."""
 
     method: Literal["cost", "slimming"] = "cost"  # slimming: the published way, to compare with
     channels: Share = 0.85
-    blocks: Annotated[int | Literal["auto"], BeforeValidator(_block_count)] = Field(
+    blocks: BlockCount = Field(
         default="auto", description="Write how many, or auto"
     )  # auto: with a target as many as pay, else none
     min_share: Share = 0.01  # of every convolution's channels at least this stays, and
@@ -271,19 +274,24 @@ class SearchConfig(_Section):
     """
 
     input_hw: tuple[tuple[PositiveInt, PositiveInt], ...] | None = Field(
-        default=None, min_length=1, description="Write choices: [[HEIGHT, WIDTH], [HEIGHT, WIDTH]]"
+        default=None, description="Write choices: [[HEIGHT, WIDTH], [HEIGHT, WIDTH]]"
     )
-    width: tuple[float, ...] | None = Field(default=None, min_length=1, description="Write choices: [0.125, 0.25]")
-    blocks: tuple[int, ...] | None = Field(default=None, min_length=1, description="Write choices: [0, 4, 8]")
-    sparsify_epochs: tuple[PositiveInt, ...] | None = Field(
-        default=None, min_length=1, description="Write choices: [100, 300]"
-    )
+    width: tuple[float, ...] | None = Field(default=None, description="Write choices: [0.125, 0.25]")
+    blocks: tuple[BlockCount, ...] | None = Field(default=None, description="Write choices: [0, 4, 8]")
+    sparsify_epochs: tuple[PositiveInt, ...] | None = Field(default=None, description="Write choices: [100, 300]")
     strength: Range | None = None  # of the sparse training
     channels: Range | None = None  # the share to prune, or
     target_ms: Range | None = None  # the predicted DPU time to prune down to
     epochs_share: Annotated[float, BeforeValidator(_share), Field(gt=0, le=1)] = 0.25  # of every stage's, in a trial
     evaluate: Literal["int8", "float"] = "int8"  # which mAP50 counts; `float` leaves out the quantize stage
     stop_early: int = Field(default=4, ge=0)  # a trial behind the median of so many no slower ones ends; 0: none does
+
+    @field_validator("input_hw", "width", "blocks", "sparsify_epochs")
+    @classmethod
+    def _one_choice_at_least(cls, value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        if value is not None and not value:
+            raise ValueError("expected one choice at least")
+        return value
 
     @field_validator("strength", "channels", "target_ms")
     @classmethod

@@ -31,7 +31,8 @@ def share_training(config: CompressConfig) -> None:
     digest = hashlib.sha256(json.dumps(key.document(), sort_keys=True).encode()).hexdigest()
     shared = config.model_copy(update={"name": f"train-{digest[:10]}"})
     with alone(shared.folder):
-        run_stages(shared, until=stage.name)
+        if not Run(shared).folder(stage.name).has_key(key):
+            run_stages(shared, until=stage.name)
     begun = own.path.with_name(f"{stage.name}.shared")  # no stage folder before it is whole
     shutil.rmtree(begun, ignore_errors=True)
     shutil.copytree(Run(shared).folder(stage.name).path, begun, copy_function=_link)
