@@ -122,8 +122,13 @@ def _wrong_size(network: DarknetNetwork, path: Path, found: int) -> InputError:
     if found > total:
         where = f"{found - total:,} too many after the last one, layer {layers[-1][0]}"
     else:
-        index = layers[int(np.searchsorted(ends, found, side="right"))][0]
-        where = f"they end in layer {index} (line {network.cfg.layers[index].line} of the cfg)"
+        position = int(np.searchsorted(ends, found, side="right"))
+        index, layer = layers[position]
+        shape, size = "x".join(map(str, layer.conv.weight.shape)), _size(layer)
+        where = (
+            f"they end in layer {index} (line {network.cfg.layers[index].line} of the cfg, weights {shape}), which "
+            f"has {found - int(ends[position]) + size:,} of its {size:,}"
+        )
     remedy = "Name the cfg that belongs to these weights, or fetch them again"
     classes = _classes_of_file(network, found)
     if classes is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import logging
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from board_app.core.errors import InputError
 from compress.darknet.model_files import load_folder, load_model, model_paths, save_model
 from compress.darknet.network import DarknetNetwork, WeightsHeader
 from compress.darknet.testing import MORE, random_cfg, randomise
+from compress.darknet.testing_families import family_cfg
 from compress.darknet.topologies import with_classes, yolov3_tiny_cfg
 from compress.darknet.weights import load_weights, save_weights
 
@@ -83,8 +85,14 @@ def test_weights_that_darknet_trained_bring_its_epsilon(tmp_path: Path, tiny: Da
     [
         (lambda content: content[:10], "found 10 bytes"),
         (lambda content: content[:-3], "no whole number"),
-        (lambda content: content[: 20 + 4 * 100], "found 100: they end in layer 0 (line 6"),
-        (lambda content: content[:-4], "they end in layer 22"),
+        (
+            lambda content: content[: 20 + 4 * 100],
+            "found 100: they end in layer 0 (line 6 of the cfg, weights 8x3x3x3), which",
+        ),
+        (
+            lambda content: content[:-4],
+            "they end in layer 22 (line 140 of the cfg, weights 33x32x1x1), which has 1,088 of",
+        ),
         (lambda content: content + bytes(8), "2 too many after the last one, layer 22"),
         (lambda content: b"", "found 0 bytes"),
     ],
@@ -155,6 +163,32 @@ def test_partial_loading_takes_a_backbone(
     assert not torch.equal(network.convolution(4).conv.weight, tiny.convolution(4).conv.weight)
     assert "took 2 of 13 convolutions (layers 0 to 2), left layers 4, 6," in caplog.text
     assert "which the file does not have" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"), [("yolov2", 23), ("yolov3", 74), ("yolov3-spp", 74), ("yolov3-tiny", 15), ("yolov4-tiny", 29)]
+)
+@pytest.mark.parametrize("suffix", ["weights", "safetensors"])
+def test_published_backbones_start_a_network_of_other_classes(
+    name: str, layers: int, suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first layers, as in darknet53.conv.74 or yolov4-tiny.conv.29, go into a cfg of any class count."""
+    whole = randomise(DarknetNetwork(family_cfg(name, 80, factor=1 / 16)))
+    backbone = DarknetNetwork(whole.cfg)
+    backbone.load_state_dict(whole.state_dict())
+    backbone.layers = backbone.layers[:layers]  # what a file of so many layers holds
+    path = tmp_path / f"{name}.conv.{layers}.{suffix}"
+    save_weights(backbone, path)
+    network = DarknetNetwork(family_cfg(name, 6, factor=1 / 16))
+    fresh = copy.deepcopy(network)
+    with caplog.at_level(logging.INFO):
+        load_weights(network, path, partial=True)
+    convolutions = [i for i, section in enumerate(whole.cfg.layers) if section.type == "convolutional"]
+    for index in convolutions:
+        source = whole if index < layers else fresh
+        assert torch.equal(network.convolution(index).conv.weight, source.convolution(index).conv.weight)
+    taken = [index for index in convolutions if index < layers]
+    assert f"took {len(taken)} of {len(convolutions)} convolutions (layers 0 to {taken[-1]})" in caplog.text
 
 
 def test_a_failed_save_leaves_the_old_files(
