@@ -103,4 +103,7 @@ class Proximal(SparsityMethod):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take them back."""
-        self._pull, self._zeros = state["pull"], state["zeros"]
+        self._pull = state["pull"]  # of the zeros there are none before the first step
+        self._zeros = [
+            zeros.to(group.gammas[0].device) for zeros, group in zip(state["zeros"], self._groups, strict=False)
+        ]

@@ -77,7 +77,7 @@ class ScheduledZeros(SparsityMethod):
         before, now = self._share(step), self._share(step + 1)
         if before < 1 and (now == 1 or step % max(1, self._growing_steps // _CHOICES) == 0):
             self._choose(step, now)
-        if now < 1:
+        if now < 1 and self._config.strength:
             pull = self._config.strength / self._growing_steps
             for group in self._groups:
                 group.shorten(pull * group.start_size)
