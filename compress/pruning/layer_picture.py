@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import StrMethodFormatter
 
 from board_app.core.atomic_file import replacing
@@ -15,6 +17,7 @@ from compress.pruning.layer_rows import LayerRow
 from compress.pruning.report import PruneReport
 
 _BEFORE, _AFTER, _GONE = "#c9d1d9", "#1f6feb", "#d9730d"
+_BAND_ALPHA = 0.18
 _TICKS = 36  # layer numbers that fit along x
 
 
@@ -45,7 +48,11 @@ def draw_layers(report: PruneReport, path: Path) -> None:
         _mark_gone(axes, rows)
         axes.grid(alpha=0.25, axis="y")
         axes.set_axisbelow(True)
-    figure.legend(*_legend(channels), loc="lower center", ncols=3, frameon=False)
+    colours: dict[str, Any] = {"before": _BEFORE, "after": _AFTER}
+    if report.blocks_removed:
+        colours["block removed"] = to_rgba(_GONE, _BAND_ALPHA)
+    handles = [Patch(color=colour, label=label) for label, colour in colours.items()]
+    figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False)
     step = -(-len(rows) // _TICKS)
     lanes.set_xticks(range(0, len(rows), step), [str(row.layer) for row in rows[::step]], fontsize=8)
     lanes.set_xlim(-0.8, len(rows) - 0.2)
@@ -63,7 +70,7 @@ def _draw_pair(axes: Any, rows: Sequence[LayerRow], what: str, label: str, layer
     axes.set_yscale("log")
     for when, colour, share in (("before", _BEFORE, 0.88), ("after", _AFTER, 0.6)):
         places = np.flatnonzero(heights[when])
-        axes.vlines(places, bottom, heights[when][places], color=colour, linewidth=share * layer_pt, label=when)
+        axes.vlines(places, bottom, heights[when][places], color=colour, linewidth=share * layer_pt)
     axes.set(ylabel=f"{label} (log)", ylim=(bottom, 1.4 * heights["before"].max()))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.minorticks_off()
@@ -82,11 +89,4 @@ def _mark_gone(axes: Any, rows: Sequence[LayerRow]) -> None:
     starts = [place for place in range(len(rows)) if gone[place + 1] and not gone[place]]
     ends = [place for place in range(len(rows)) if gone[place + 1] and not gone[place + 2]]
     for start, end in zip(starts, ends, strict=True):
-        axes.axvspan(start - 0.5, end + 0.5, color=_GONE, alpha=0.18, linewidth=0, zorder=0, label="block removed")
-
-
-def _legend(axes: Any) -> tuple[list[Any], list[str]]:
-    """Each label once."""
-    handles, labels = axes.get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    return list(once.values()), list(once)
+        axes.axvspan(start - 0.5, end + 0.5, color=_GONE, alpha=_BAND_ALPHA, linewidth=0, zorder=0)
