@@ -59,24 +59,20 @@ class CutNetwork:
     @property
     def costs(self) -> Costs:
         """Of the network as it is now, to the last bit what its cfg would cost."""
-        return Costs(
-            sum(cost.params for cost in self._costs),
-            sum(cost.macs for cost in self._costs),
-            sum(cost.ms for cost in self._costs),
-        )
+        return _total(self._costs)
 
     def costs_at(self, units: Sequence[int], blocks: Iterable[Block]) -> Costs:
         """What the network would cost with groups that wide and these blocks gone too."""
         gone = {layer for block in self._removed.union(blocks) for layer in self.block_layers[block]}
-        total = np.zeros(3)
+        costs = []
         for index, layer in enumerate(self.layers):
             if index not in gone:
                 inputs, outputs = layer.full
                 for group, (per_input, per_output) in layer.per_unit.items():
                     fewer = self.groups[group].units - units[group]
                     inputs, outputs = inputs - per_input * fewer, outputs - per_output * fewer
-                total += layer.table[inputs, outputs]
-        return Costs(int(total[0]), int(total[1]), float(total[2]))
+                costs.append(layer.table[inputs, outputs])
+        return _total(costs)
 
     def set_units(self, group: int, units: int) -> None:
         """Make a group as wide as that."""
@@ -126,3 +122,8 @@ class CutNetwork:
                 order = strongest_first(importance, unit_sums(tied, [self._shifts[conv] for conv in members]))
                 self._order[group] = order
                 self.kept[group] = [0.0, *np.cumsum(importance[order]).tolist()]
+
+
+def _total(costs: Sequence[Costs]) -> Costs:
+    """Summed up in order, as `dpu.latency.predict` does."""
+    return Costs(sum(cost.params for cost in costs), sum(cost.macs for cost in costs), sum(cost.ms for cost in costs))

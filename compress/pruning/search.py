@@ -3,8 +3,8 @@
 Greedy from the whole network: of all moves (a group to a smaller width, a block out) the one that loses the least
 importance for what it saves is made, until every target holds; then the room that is left is given back to what is
 worth most for its cost. Costs are counted in shares of the whole network's, the predicted DPU time always among them
-(compress.pruning.targets). Time falls in steps, as channels fill the DPU's lanes, so a move may go down to one of the
-next two widths that fill them.
+(compress.pruning.targets). Time falls in steps, as channels fill the DPU's lanes, so a move may also go down at once to
+the next width that fills them.
 
 Sources: Shen et al., HALP, arXiv:2110.10811 and arXiv:2210.06659 (importance for time as a knapsack over groups);
 Yang et al., NetAdapt, arXiv:1804.03230 (steps towards a target in measured costs).
@@ -85,10 +85,11 @@ class _Moves:
         costs, prices = self._cut.costs, None
         best: list[_Move] = []
         while not self._targets.hold(costs):
-            if prices != (prices := self._targets.prices(costs)):
+            if prices != (prices := self._targets.prices(self._targets.missed(costs))):
                 self._price(prices)
                 best = [self._best_cut(position) for position in range(len(self._cut.groups) + len(self._free))]
             move = min(best)
+            assert move is not _NO_MOVE  # the smallest widths reach the targets
             if self._passes_by_far(costs, move):
                 careful = min(self._best_cut(position, costs) for position in range(len(best)))
                 move = move if careful is _NO_MOVE else careful
@@ -98,7 +99,7 @@ class _Moves:
 
     def give_back(self) -> None:
         """Widen groups while all targets hold; for nothing in return only if a target would be passed by far."""
-        self._price(self._targets.prices(Costs(0, 0, 0.0)))
+        self._price(self._targets.prices(self._targets.given))
         open_groups = [group for group, readers in enumerate(self._cut.readers) if readers]
         while True:
             costs = self._cut.costs
@@ -152,7 +153,7 @@ class _Moves:
             return
         step = self._steps[group] * max(1, cut.groups[group].units // (_LEVELS * self._steps[group]))
         full = (now - 1) // lanes * lanes
-        for units in {max(units, floor) for units in ((now - 1) // step * step, full, full - lanes)}:
+        for units in {max(units, floor) for units in ((now - 1) // step * step, full)}:
             lost = cut.kept[group][now] - cut.kept[group][units]
             saved = -self._price_change(group, units - now)
             yield _Move(lost / max(saved, _LEAST_COST), -saved, group, units)

@@ -16,28 +16,33 @@ class Targets:
         self._limits = options.target_params, options.target_gmacs, options.target_ms
         self._whole = whole
 
+    @property
+    def given(self) -> set[int]:
+        """Which costs have a target: 0 parameters, 1 GMACs, 2 milliseconds."""
+        return {index for index, limit in enumerate(self._limits) if limit is not None}
+
+    def missed(self, costs: Costs) -> set[int]:
+        """Which targets do not hold."""
+        pairs = enumerate(zip(_as_given(costs), self._limits, strict=True))
+        return {index for index, (cost, limit) in pairs if limit is not None and cost > limit}
+
     def hold(self, costs: Costs) -> bool:
         """Whether all do."""
-        return not self._missed(costs)
+        return not self.missed(costs)
 
     def fullness(self, costs: Costs) -> float:
         """The share of the tightest limit that is used; 1 where it is just met."""
         return max(cost / limit for cost, limit in zip(_as_given(costs), self._limits, strict=True) if limit)
 
-    def prices(self, costs: Costs) -> Prices:
-        """What each counts in shares of the whole network's: what misses its target, and always time, twice.
+    def prices(self, counted: set[int]) -> Prices:
+        """What each cost is worth, in shares of the whole network's: those that are to be counted, and time, twice.
 
-        Where parameters have a target, multiply-accumulates always count too: of the cuts that reach it those are
-        taken that make the network fast, on a CPU as well.
+        Where parameters have a target, multiply-accumulates count too: of the cuts that reach it those are taken
+        that make the network fast, on a CPU as well.
         """
-        missed = self._missed(costs)
-        weights = (0 in missed, 1 in missed or self._limits[0] is not None, _TIME_WEIGHT)
+        weights = (0 in counted, 1 in counted or 0 in self.given, _TIME_WEIGHT)
         params, macs, ms = (weight / whole for weight, whole in zip(weights, self._whole, strict=True))
         return params, macs, ms
-
-    def _missed(self, costs: Costs) -> set[int]:
-        pairs = enumerate(zip(_as_given(costs), self._limits, strict=True))
-        return {index for index, (cost, limit) in pairs if limit is not None and cost > limit}
 
 
 class Priced(dict[tuple[int, int], float]):

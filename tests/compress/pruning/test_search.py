@@ -17,6 +17,7 @@ from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import random_cfg
 from compress.darknet.topologies import yolov3_cfg, yolov3_tiny_cfg
 from compress.pruning import PruneOptions, channel_groups, removable_blocks, select
+from compress.pruning.blocks import with_widths
 from compress.pruning.selection import selected_cfg
 from compress.pruning.testing import costs, costs_after, kept_scales, with_scales
 
@@ -193,6 +194,19 @@ def test_a_cut_network_can_be_cut_again(narrow: DarknetNetwork) -> None:
     assert selected_cfg(once, select(network, PruneOptions(target_ms=target)))[0] == once
     after = costs_after(network, select(network, PruneOptions(target_ms=0.8 * target)))[2]
     assert 0.98 * 0.8 * target <= after <= 0.8 * target
+
+
+def test_widths_are_rounded_up_where_that_costs_nothing(whole: DarknetNetwork) -> None:
+    """After a cut to a time, no group can be wider by a multiple without more time, or loses nothing by it."""
+    selection = select(whole, PruneOptions(target_ms=0.15 * costs(WHOLE)[2]))
+    left, old = selected_cfg(WHOLE, selection)
+    time, new = costs(left)[2], {before: after for after, before in enumerate(old)}
+    for group in channel_groups(WHOLE):
+        members = [conv for conv in group.members if conv in new]
+        width = int(selection.kept[members[0]].sum()) if members else group.channels
+        if group.prunable and width < group.channels:
+            wider = with_widths(left, {new[conv]: min(width + 8, group.channels) for conv in members})
+            assert costs(wider)[2] > time
 
 
 def test_boards_have_their_own_time(narrow: DarknetNetwork) -> None:
