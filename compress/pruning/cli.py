@@ -33,20 +33,24 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for the small network; with CONFIG: the run folder"
     )
-    parser.add_argument("--channels", type=share_argument, metavar="SHARE", help="of all to cut: 85%% or 0.85 (85%%)")
+    parser.add_argument(
+        "--channels", type=share_argument, metavar="SHARE", help="of all channels to cut: 85%% or 0.85 (85%%)"
+    )
     parser.add_argument(
         "--blocks",
         type=_blocks,
         metavar="N",
-        help="residual blocks to cut, or auto (as many as pay, if there is a target)",
+        help="residual blocks to cut; auto: as many as pay with a target, else none (auto)",
     )
     parser.add_argument("--target-params", type=int, metavar="N", help="cut as little as leaves so many parameters")
     parser.add_argument("--target-gmacs", type=float, metavar="X", help="... so many GMACs an image")
     parser.add_argument("--target-ms", type=float, metavar="X", help="... so many predicted ms on one core of the DPU")
     parser.add_argument("--board", metavar="NAME", help="whose DPU the milliseconds are of (zcu104)")
     parser.add_argument("--width-multiple", type=int, metavar="N", help="of kept widths (8 with a target, else 1)")
-    parser.add_argument("--min-share", type=share_argument, metavar="SHARE", help="that stays of every layer (1%%)")
-    parser.add_argument("--min-channels", type=int, metavar="N", help="that stay of every layer, at least (4)")
+    parser.add_argument(
+        "--min-share", type=share_argument, metavar="SHARE", help="of every layer's channels stays (1%%)"
+    )
+    parser.add_argument("--min-channels", type=int, metavar="N", help="of every layer stay, where it has them (4)")
     parser.add_argument(
         "--method",
         choices=("cost", "slimming"),

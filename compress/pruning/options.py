@@ -105,6 +105,8 @@ class PruneOptions:
 
         Targets fall by the same factor a step, the share of channels and the blocks by the same number.
         """
+        if share >= 1:
+            return self
         on_the_way: dict[str, Any] = {"channels": share * self.channels}
         if self.blocks != "auto":
             on_the_way["blocks"] = round(share * self.blocks)
