@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 PLACE = "place"  # the attribute of an attempt that takes up an older one: that one's place
-ENDED = "ended"  # the attribute of an attempt that is not to be taken up: why
+ENDED = "ended"  # the attribute of an attempt that neither counts nor is to be taken up: why
 FAILED, SURPLUS = "failed", "surplus"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _FIRST = (*FINISHED, TrialState.RUNNING, TrialState.WAITING)
@@ -39,12 +39,12 @@ class Slot:
     @property
     def is_finished(self) -> bool:
         """Whether it has its result; a trial that was stopped early has one too."""
-        return self.current.state in FINISHED
+        return self.current.state in FINISHED and not self.is_void
 
     @property
     def is_void(self) -> bool:
         """Whether it counts for nothing: its settings cannot be run, or it was one too many."""
-        return self.current.state is TrialState.FAIL and ENDED in self.current.user_attrs
+        return ENDED in self.current.user_attrs
 
     @property
     def is_lost(self) -> bool:

@@ -69,7 +69,8 @@ class Worker:
                 trial = self._study.ask()
                 if is_wanted(trial, self.slots(), self._wanted):
                     return trial
-                self._void(trial, SURPLUS)
+                trial.set_user_attr(ENDED, SURPLUS)
+                self._end(trial)
                 continue
             if not waits:
                 log.info("search: the last trials are with other workers; this one waits, in case one of them dies")
@@ -110,18 +111,16 @@ class Worker:
             raise TakenUp from error
 
     def fail(self, trial: Trial, reason: str) -> None:
-        """End a trial whose settings cannot be run; it counts for nothing."""
+        """End a trial whose settings cannot be run: it does not count, but tells the sampler where not to look."""
+        trial.set_constraint("can be run", 1.0)  # above 0 is broken, and of failed trials samplers see only the pruned
         trial.set_user_attr("reason", reason)
-        self._void(trial, FAILED)
+        trial.set_user_attr(ENDED, FAILED)
+        self._end(trial, TrialState.PRUNED)
 
-    def _void(self, trial: Trial, why: str) -> None:
-        trial.set_user_attr(ENDED, why)
-        self._end(trial)
-
-    def _end(self, trial: Trial | FrozenTrial) -> bool:
+    def _end(self, trial: Trial | FrozenTrial, state: TrialState = TrialState.FAIL) -> bool:
         """End an attempt without a result; False where somebody else ended it already."""
         try:
-            self._study.tell(trial.number, state=TrialState.FAIL)
+            self._study.tell(trial.number, state=state)
         except (UpdateFinishedTrialError, ValueError):
             return False
         return True

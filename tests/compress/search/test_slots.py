@@ -43,8 +43,8 @@ def trials(*rows: tuple[Any, ...]) -> list[FrozenTrial]:
         ([(FAIL,), (WAIT, 0)], ["open"]),
         ([(FAIL,), (FAIL, 0)], ["lost"]),
         ([(FAIL,), (DONE, 0)], ["finished"]),
-        ([(FAIL, None, FAILED)], ["void"]),
-        ([(FAIL,), (FAIL, 0, FAILED)], ["void"]),
+        ([(PRUNED, None, FAILED)], ["void"]),
+        ([(FAIL,), (PRUNED, 0, FAILED)], ["void"]),
         ([(FAIL, None, SURPLUS)], ["void"]),
         ([(FAIL,), (FAIL, 0), (FAIL, 0, SURPLUS)], ["lost"]),  # queued twice by accident: the place is still wanted
         ([(FAIL,), (DONE,), (RUN, 0), (WAIT,)], ["open", "finished", "open"]),
@@ -64,7 +64,7 @@ def test_the_lower_numbers_are_wanted() -> None:
     """Of three that began at once where two are wanted; a place that failed makes room for a later one."""
     begun = trials((RUN,), (RUN,), (RUN,))
     assert [is_wanted(trial, slots_of(begun), 2) for trial in begun] == [True, True, False]
-    begun = trials((FAIL, None, FAILED), (RUN,), (RUN,), (RUN,))
+    begun = trials((PRUNED, None, FAILED), (RUN,), (RUN,), (RUN,))
     assert [is_wanted(trial, slots_of(begun), 2) for trial in begun] == [False, True, True, False]
     assert [slot.number for slot in counted(slots_of(begun), 2)] == [1, 2]
 
