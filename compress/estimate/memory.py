@@ -1,20 +1,19 @@
-"""How much memory this process, or its GPU, needed at most while something ran."""
+"""How much memory this process, or its GPU, needed at most, and what a training step adds to it."""
 
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"  # man 5 proc: the resident set's peak becomes its present size
 
 
-@dataclass
+@dataclass(frozen=True)
 class Peak:
     """The most bytes in use at once: of this process (resident), and on a GPU where there is one."""
 
@@ -22,18 +21,17 @@ class Peak:
     gpu_bytes: int = 0
 
 
-@contextmanager
-def peak_memory() -> Iterator[Peak]:
-    """A Peak that is filled at the end; where the kernel cannot forget older peaks, they are in it."""
-    peak = Peak()
+def forget_peak() -> None:
+    """Begin anew; where the kernel cannot forget older peaks, they stay."""
     if _RESET.exists():
         _RESET.write_text(_RESET_PEAK, encoding="ascii")
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    yield peak
-    peak.process_bytes = _resident_peak()
-    if torch.cuda.is_available():
-        peak.gpu_bytes = torch.cuda.max_memory_allocated()
+
+
+def peak() -> Peak:
+    """The peak since `forget_peak`."""
+    return Peak(_resident_peak(), torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0)
 
 
 def _resident_peak() -> int:
@@ -41,6 +39,23 @@ def _resident_peak() -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def kept_for_backward(network: nn.Module, images: Tensor) -> int:
+    """Bytes that a forward pass keeps until its gradients are computed; they grow with the pixels, exactly."""
+    own = {values.untyped_storage().data_ptr() for values in (*network.parameters(), *network.buffers())}
+    kept: dict[int, int] = {}
+
+    def note(values: Tensor) -> Tensor:
+        storage = values.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return values
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda values: values):
+        raw_heads = network.train()(images)
+    del raw_heads  # until now it held what was noted
+    return sum(kept.values())
 
 
 def available_bytes() -> int:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+
 from compress.config import CompressConfig, TrainingConfig
 from compress.darknet.network import DarknetNetwork
 from compress.data.sample import Sample
-from compress.estimate.memory import peak_memory
+from compress.estimate.memory import Peak, forget_peak, kept_for_backward, peak
 from compress.quantization.grid_network import GridNetwork
 from compress.training.batch import StepHook
 from compress.training.evaluation import evaluate
@@ -69,8 +71,10 @@ class Cost:
         step_s: seconds of an optimiser step, pictures varied and network updated.
         evaluation_s: seconds to evaluate one picture.
         save_s: seconds of what else ends an epoch: the checkpoint.
-        process_bytes: the most memory in use.
+        process_bytes: the most memory in use by the end of a step.
         gpu_bytes: the same of a GPU.
+        kept_bytes: of them what the step's pictures leave in memory until the backward pass.
+        end_bytes: the most memory in use by the end of the epoch.
         checkpoint_bytes: on disk while the training runs.
     """
 
@@ -80,10 +84,17 @@ class Cost:
     save_s: float
     process_bytes: int
     gpu_bytes: int
+    kept_bytes: int
+    end_bytes: int
     checkpoint_bytes: int
 
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory in use at all."""
+        return max(self.process_bytes, self.end_bytes)
+
     def scaled(self, smaller: Cost, step: Step) -> Cost:
-        """Another step's cost, on the line through this one and a smaller one."""
+        """Another step's cost: its time on the line through this one and a smaller one, its memory by what it keeps."""
         if step == self.step:
             return self
 
@@ -93,13 +104,17 @@ class Cost:
             slope = (mine - other) / (at - other_at) if at > other_at else mine / at
             return float(mine + max(slope, 0.0) * (wanted - at))
 
+        growth = step.pixels_at_once / self.step.pixels_at_once
+        more_bytes = int(self.kept_bytes * max(growth - 1, 0.0))
         return Cost(
             step=step,
             step_s=along("step_s", "pixels"),
             evaluation_s=along("evaluation_s", "picture"),
             save_s=self.save_s,
-            process_bytes=int(along("process_bytes", "pixels_at_once")),
-            gpu_bytes=int(along("gpu_bytes", "pixels_at_once")),
+            process_bytes=self.process_bytes + (0 if self.gpu_bytes else more_bytes),
+            gpu_bytes=self.gpu_bytes + (more_bytes if self.gpu_bytes else 0),
+            kept_bytes=self.kept_bytes + more_bytes,
+            end_bytes=self.end_bytes,
             checkpoint_bytes=self.checkpoint_bytes,
         )
 
@@ -128,7 +143,9 @@ class Prober:
         while costs[-1].step != wanted:
             larger = _largest_within(costs[-1], wanted, self.memory_bytes * _MEMORY_SHARE)
             if larger != wanted and larger.pixels < _WORTH * costs[-1].step.pixels:
-                break
+                if len(costs) > 1:
+                    break
+                larger = _next_up(wanted, costs[0].step)  # a line needs two
             costs.append(self.measure(work, training, larger))
         return costs[-1].scaled(costs[0], wanted), costs[-1].step
 
@@ -142,17 +159,20 @@ class Prober:
         }
         changes |= {"statistics_batch": None, "multi_scale": None, "patience": None, "checkpoint_minutes": None}
         config = training.model_copy(update=changes)
-        with peak_memory() as peak, tempfile.TemporaryDirectory() as folder, _quiet():
+        forget_peak()
+        with tempfile.TemporaryDirectory() as folder, _quiet():
             network, hook = work(step.input_hw)
             network = cast("DarknetNetwork", network)  # a training takes either
             images, held_out = self._images(step, STEPS * step.images), self._images(step, step.images)
-            ends = _noted(hook)
+            kept_bytes = kept_for_backward(network, torch.zeros(step.at_once, 3, *step.input_hw))
+            ends, peaks = _noted(hook)
             training_run = Training(
                 network, images, held_out, self.class_names, config, Path(folder), hook, workers=self.config.workers
             )
             averaged, _ = training_run.run()
             ended = time.monotonic()
             evaluate(averaged, network.heads, held_out, self.class_names)
+            end_bytes = peak().process_bytes
             evaluation_s = (time.monotonic() - ended) / len(held_out)
             checkpoint_bytes = sum(path.stat().st_size for path in Path(folder).iterdir())
         passes = len(held_out) + min(STATISTICS_IMAGES, len(images))
@@ -161,8 +181,10 @@ class Prober:
             step_s=statistics.median(late - early for early, late in zip(ends, ends[1:], strict=False)),
             evaluation_s=evaluation_s,
             save_s=max(ended - ends[-1] - passes * evaluation_s, 0.0),
-            process_bytes=peak.process_bytes,
-            gpu_bytes=peak.gpu_bytes,
+            process_bytes=peaks[-1].process_bytes,
+            gpu_bytes=peaks[-1].gpu_bytes,
+            kept_bytes=kept_bytes,
+            end_bytes=end_bytes,
             checkpoint_bytes=checkpoint_bytes,
         )
 
@@ -183,10 +205,15 @@ def _largest_within(first: Cost, wanted: Step, memory_bytes: float) -> Step:
 
     def within(step: Step) -> bool:
         seconds = STEPS * first.step_s * step.pixels / first.step.pixels
-        memory = first.process_bytes * max(step.pixels_at_once / first.step.pixels_at_once, 1.0)
-        return seconds <= _SECONDS and memory <= memory_bytes
+        growth = max(step.pixels_at_once / first.step.pixels_at_once - 1, 0.0)
+        return seconds <= _SECONDS and first.process_bytes + growth * first.kept_bytes <= memory_bytes
 
     return next(filter(within, _downwards(wanted, first.step)), first.step)
+
+
+def _next_up(wanted: Step, first: Step) -> Step:
+    """The smallest step with twice the pixels."""
+    return [step for step in _downwards(wanted, first) if step.pixels >= 2 * first.pixels][-1]
 
 
 def _downwards(wanted: Step, smallest: Step) -> Iterator[Step]:
@@ -202,17 +229,19 @@ def _downwards(wanted: Step, smallest: Step) -> Iterator[Step]:
         yield Step(1, (height, width), 1)
 
 
-def _noted(hook: StepHook) -> list[float]:
-    """The times at which the hook's steps end, noted from now on."""
+def _noted(hook: StepHook) -> tuple[list[float], list[Peak]]:
+    """When the hook's steps end, and the memory's peak by then, noted from now on."""
     ends: list[float] = []
+    peaks: list[Peak] = []
     after_step = hook.after_step
 
     def noting(step: int, learning_rate: float) -> None:
         after_step(step, learning_rate)
         ends.append(time.monotonic())
+        peaks.append(peak())
 
     hook.after_step = noting  # type: ignore[method-assign]
-    return ends
+    return ends, peaks
 
 
 @contextmanager

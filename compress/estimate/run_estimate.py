@@ -17,7 +17,7 @@ from compress.darknet.cost import gmacs, parameter_count
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import randomise
 from compress.darknet.topologies import with_anchors
-from compress.estimate.memory import Peak, available_bytes, peak_memory
+from compress.estimate.memory import Peak, available_bytes, forget_peak, peak
 from compress.estimate.pictures import Pictures, pictures_of
 from compress.estimate.probe import Prober, Workload
 from compress.estimate.stage_estimate import Splits, StageEstimate, training_estimate
@@ -65,7 +65,8 @@ def estimate_run(config: CompressConfig, until: str, images: int | None = None) 
     Raises:
         UsageError: there is no dataset and `images` is None, or the run could not end well.
     """
-    run = Run(config)
+    network = config.network.model_copy(update={"weights": None})  # which need not be there yet, and cost nothing
+    run = Run(config.model_copy(update={"network": network}))
     torch.set_num_threads(config.threads or torch.get_num_threads())
     with pictures_of(run, images) as pictures:
         estimator = _Estimator(run, pictures, available_bytes())
@@ -101,10 +102,10 @@ class _Estimator:
 
     def prune(self) -> StageEstimate:
         """The cut itself, really made, of random scales; and one evaluation."""
-        _, seconds, peak = self._cut
+        _, seconds, memory = self._cut
         size = parameter_count(self._small), gmacs(self._small)
         return StageEstimate(
-            "prune", *size, 0, seconds, self._evaluation_s * self.pictures.splits.val, peak.process_bytes, 0,
+            "prune", *size, 0, seconds, self._evaluation_s * self.pictures.splits.val, memory.process_bytes, 0,
             _FLOAT_BYTES * size[0], "estimated from one cut of random scales",
         )  # fmt: skip
 
@@ -158,11 +159,11 @@ class _Estimator:
         files = self.run.named_files("prune") or self.run.named_files("distill")
         if files:
             return read_cfg(files[0]), 0.0, Peak()
-        with peak_memory() as peak:
-            network = randomise(DarknetNetwork(self._full))
-            started = time.monotonic()
-            small = prune(network, prune_options(self.run.config.prune)).network.cfg
-            return small, time.monotonic() - started, peak
+        forget_peak()
+        network = randomise(DarknetNetwork(self._full))
+        started = time.monotonic()
+        small = prune(network, prune_options(self.run.config.prune)).network.cfg
+        return small, time.monotonic() - started, peak()
 
     @property
     def _small(self) -> Cfg:
@@ -189,19 +190,19 @@ class _Estimator:
 
     def _calibration(self) -> StageEstimate:
         config, splits = self.run.config.quantize, self.pictures.splits
-        with peak_memory() as peak:
-            network = _fresh(self._small, self.run.config.network.input_hw).eval()
-            started = time.monotonic()
-            quantized = self._quantized(network, _CALIBRATION_IMAGES)
-            measure(quantized, self._batches(network, _CALIBRATION_IMAGES))
-            seconds = (time.monotonic() - started) / _CALIBRATION_IMAGES
-            evaluation_s = self._timed_evaluation(quantized, network)
+        forget_peak()
+        network = _fresh(self._small, self.run.config.network.input_hw).eval()
+        started = time.monotonic()
+        quantized = self._quantized(network, _CALIBRATION_IMAGES)
+        measure(quantized, self._batches(network, _CALIBRATION_IMAGES))
+        seconds = (time.monotonic() - started) / _CALIBRATION_IMAGES
+        evaluation_s = self._timed_evaluation(quantized, network)
         origin = f"estimated from {_CALIBRATION_IMAGES} images calibrated"
         if config.calibration_target == "outputs":
             origin += "; the search by outputs comes on top"
         return StageEstimate(
             "quantize", parameter_count(network.cfg), gmacs(network.cfg), 0, seconds * min(config.images, splits.train),
-            evaluation_s * splits.val, peak.process_bytes, 0, parameter_count(network.cfg), origin,
+            evaluation_s * splits.val, peak().process_bytes, 0, parameter_count(network.cfg), origin,
         )  # fmt: skip
 
     def _quantized(self, network: DarknetNetwork, images: int) -> QuantizedNetwork:

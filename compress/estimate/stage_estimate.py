@@ -79,7 +79,7 @@ def training_estimate(
         training.epochs,
         training_s=steps * cost.step_s,
         evaluation_s=passes * cost.evaluation_s + training.epochs * cost.save_s,
-        process_bytes=cost.process_bytes + cache,
+        process_bytes=cost.peak_bytes + cache,
         gpu_bytes=cost.gpu_bytes,
         disk_bytes=2 * cost.checkpoint_bytes,  # the old one stays until the new one is whole
         origin=_origin(cost.step, ran),

@@ -52,7 +52,8 @@ def device() -> str:
     """What a training would run on."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{threads} thread{'s' if threads > 1 else ''} on {os.cpu_count()} CPU cores"
 
 
 def duration(seconds: float) -> str:

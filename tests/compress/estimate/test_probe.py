@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compress.estimate.probe import Cost, Step, _largest_within, _smallest
+from compress.estimate.probe import Cost, Step, _largest_within, _next_up, _smallest
 
 STEP_COST = 0.5, 2e-6  # seconds: a step's own, a pixel's
 MEMORY = 400_000_000, 2_000  # bytes: the network's, a pixel's
@@ -13,11 +13,13 @@ MEMORY = 400_000_000, 2_000  # bytes: the network's, a pixel's
 def cost(step: Step) -> Cost:
     """A machine whose time and memory grow along a line."""
     (own, pixel), (network, activations) = STEP_COST, MEMORY
-    memory = network + activations * step.pixels_at_once
-    return Cost(step, own + pixel * step.pixels, pixel * step.picture / 3, 0.25, memory, 0, 16_000)
+    kept = activations * step.pixels_at_once
+    return Cost(
+        step, own + pixel * step.pixels, pixel * step.picture / 3, 0.25, network + kept, 0, kept, network * 2, 16_000
+    )
 
 
-@pytest.mark.parametrize("wanted", [Step(16, (608, 608), 4), Step(2, (256, 320), 2), Step(1, (160, 160), 1)])
+@pytest.mark.parametrize("wanted", [Step(16, (608, 608), 4), Step(2, (256, 320), 2), Step(3, (256, 320), 3)])
 def test_two_steps_tell_a_third(wanted: Step) -> None:
     """On the line through both, what a step costs by itself included."""
     found = cost(Step(2, (256, 320), 2)).scaled(cost(Step(1, (160, 160), 1)), wanted)
@@ -47,5 +49,11 @@ def test_the_first_step_is_small(input_hw: tuple[int, int], smallest: tuple[int,
 )
 def test_the_largest_step_stays_within_time_and_memory(first_s: float, memory: float, step: Step) -> None:
     """Both grow at most in proportion to the pixels."""
-    first = Cost(Step(1, (128, 128), 1), first_s, 0.1, 0.0, 20_000_000, 0, 0)
+    first = Cost(Step(1, (128, 128), 1), first_s, 0.1, 0.0, 20_000_000, 0, 19_000_000, 0, 0)
     assert _largest_within(first, Step(16, (608, 608), 8), memory) == step
+
+
+def test_a_second_step_is_always_larger() -> None:
+    """Even where the first one took too long already: a line needs two."""
+    assert _next_up(Step(16, (608, 608), 8), Step(1, (128, 128), 1)) == Step(1, (192, 192), 1)
+    assert _next_up(Step(8, (64, 64), 8), Step(1, (64, 64), 1)) == Step(2, (64, 64), 2)
