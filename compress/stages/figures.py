@@ -1,4 +1,4 @@
-"""Figures 1, 2 and 4 of the original work, drawn from a run's own metrics.
+"""How a training goes, and figures 1, 2 and 4 of the original work, drawn from a run's own metrics.
 
 1 mAP over sparse training, 2 the gammas over its epochs, 4 mAP over fine-tuning; 3, what was pruned per layer, is
 compress.pruning.layer_picture.
@@ -22,6 +22,7 @@ from matplotlib.ticker import MaxNLocator  # noqa: E402
 Metrics = Sequence[dict[str, Any]]
 _BLUE, _ORANGE, _GREY = "#1f6feb", "#d9730d", "#8b949e"
 _PERCENT = (-3, 103)  # a line or marker at 0 or 100 stays clear of the axis
+_LOSS_TERMS = ("loss", "box", "objectness", "classes")
 _FEW_EPOCHS = 4  # so many are drawn without overlap in figure 2
 
 
@@ -52,6 +53,24 @@ def _save(figure: Any, path: Path) -> None:
     with replacing(path) as partial:
         figure.savefig(partial, format=path.suffix[1:], dpi=110)
     pyplot.close(figure)
+
+
+def draw_training(metrics: Metrics, path: Path) -> None:
+    """How a training goes: the terms of its loss, on a logarithmic axis, and mAP50, over at least one epoch."""
+    figure, (losses, shares) = pyplot.subplots(1, 2, figsize=(10, 4))
+    epochs = [line["epoch"] for line in metrics]
+    for name in [name for name in metrics[-1] if name in _LOSS_TERMS or name.startswith("teacher_")]:
+        losses.plot(epochs, [line[name] for line in metrics], label=name, linewidth=2 if name == "loss" else 1)
+    losses.set(xlabel="epoch", ylabel="mean over the steps", yscale="log", title="Loss")
+    _whole_epochs(losses, epochs)
+    losses.grid(alpha=0.3)
+    _legend_below(losses)
+    _map_curve(shares, metrics)
+    if "best_epoch" in metrics[-1]:
+        shares.axvline(metrics[-1]["best_epoch"], color=_GREY, linestyle="--", label="best so far")
+    shares.set_title("mAP")
+    _legend_below(shares)
+    _save(figure, path)
 
 
 def draw_sparse_map(metrics: Metrics, start_map50: float, path: Path) -> None:
@@ -105,7 +124,7 @@ def draw_finetune_map(metrics: Metrics, teacher_map50: float, pruned_map50: floa
     """Figure 4: mAP50 over fine-tuning, between the pruned network's and the teacher's."""
     figure, axes = pyplot.subplots(figsize=(7, 4))
     _map_curve(axes, metrics)
-    axes.axhline(100 * teacher_map50, color=_GREY, linestyle="--", label="unpruned teacher")
+    axes.axhline(100 * teacher_map50, color=_GREY, linestyle="--", label="teacher")
     axes.axhline(100 * pruned_map50, color=_ORANGE, linestyle=":", label="straight after pruning")
     axes.set_title("mAP over fine-tuning with distillation")
     _legend_below(axes)
