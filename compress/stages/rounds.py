@@ -95,9 +95,10 @@ def _tuned(run: Run, made: Cut, config: TrainingConfig, place: Path) -> Cut:
     if not (place / _DONE).exists():
         place.mkdir(exist_ok=True)
         training = training_of(run, made.network, run.images(augmented=True), config, place, StepHook())
-        averaged, metrics = training.run()
+        averaged, _ = training.run()
         save_model(averaged, place)
-        _write_accuracy(place, map50=metrics[-1]["map50"], map50_95=metrics[-1]["map50_95"])
+        result = training.result_metrics
+        _write_accuracy(place, map50=result["map50"], map50_95=result["map50_95"])
     accuracy = _accuracy(place)
     return replace(made, network=load_folder(place), map50=accuracy["map50"], map50_95=accuracy["map50_95"])
 

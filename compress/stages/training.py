@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from compress.stages.folder import StageKey
 from compress.stages.gamma_animation import animate_gammas
 from compress.stages.run import Run, hash_of
 from compress.starting_point import starting_cfg
+from compress.training import early_stop, processes
 from compress.training.anchors import fit_anchors
 from compress.training.batch import Metrics, StepHook
 from compress.training.distillation import Distillation
@@ -32,6 +35,7 @@ from compress.training.sparsity import Sparsity
 from compress.training.trainer import Network, Training
 
 _ANCHOR_IMAGES = 2000  # box shapes of so many images settle the anchors
+_SECONDS_BETWEEN_DRAWINGS = 10.0  # of the progress; short epochs shall not wait for it
 
 
 def train_key(run: Run) -> StageKey:
@@ -138,7 +142,19 @@ def _with_fitted_anchors(cfg: Cfg, images: TrainingImages) -> Cfg:
 def training_of(
     run: Run, network: Network, images: TrainingImages, config: TrainingConfig, folder: Path, hook: StepHook
 ) -> Training[Network]:
-    """A training with what the whole run says about it."""
+    """A training with what the whole run says about it, whose progress is drawn while it runs."""
+    drawn = 0.0
+
+    def on_epoch(stage: str, metrics: Metrics) -> None:
+        nonlocal drawn
+        if processes.is_main():
+            lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+            if early_stop.is_over(lines, config) or time.monotonic() - drawn > _SECONDS_BETWEEN_DRAWINGS:
+                figures.draw_training(lines, folder / "progress.svg")
+                drawn = time.monotonic()
+        if run.on_epoch:
+            run.on_epoch(stage, metrics)
+
     return Training(
         network,
         images,
@@ -148,7 +164,7 @@ def training_of(
         folder,
         hook,
         workers=run.config.workers,
-        on_epoch=run.on_epoch,
+        on_epoch=on_epoch,
     )
 
 
@@ -156,7 +172,8 @@ def _train(
     run: Run, network: DarknetNetwork, images: TrainingImages, config: TrainingConfig, folder: Path, hook: StepHook
 ) -> tuple[dict[str, Any], list[Metrics]]:
     """One training whose averaged network is written to the folder; its results and metrics."""
-    averaged, metrics = training_of(run, network, images, config, folder, hook).run()
+    training = training_of(run, network, images, config, folder, hook)
+    averaged, metrics = training.run()
     save_model(averaged, folder)
     results = {"params": parameter_count(averaged.cfg), "gmacs": gmacs(averaged.cfg)}
-    return results | {name: metrics[-1][name] for name in ("map50", "map50_95")}, metrics
+    return results | {name: training.result_metrics[name] for name in ("map50", "map50_95")}, metrics
