@@ -9,6 +9,8 @@ import pytest
 
 from bench.predict import board_of, chosen, document_of, networks_of, text_of
 from board_app.core.errors import InputError, RoadslimError, UsageError
+from compress.darknet.cfg import write_cfg
+from compress.darknet.testing_families import FAMILIES, family_cfg
 from dpu.architecture import ARCHITECTURES, BOARDS
 from dpu.errors import UnknownBoardError
 
@@ -43,6 +45,16 @@ def test_a_larger_input_takes_longer(run_folder: Path) -> None:
         networks_of(run_folder / "small.bundle", (64, 64))
     with pytest.raises(UsageError, match="--size: expected a height and a width of at least 1"):
         networks_of(cfg, (0, 64))
+
+
+def test_what_the_dpu_does_not_run_is_told(tmp_path: Path) -> None:
+    """YOLOv2's reorg is not counted and named with its line; the other families run whole."""
+    for name in FAMILIES:
+        write_cfg(family_cfg(name, 3, 416, 416), tmp_path / f"{name}.cfg")
+        (network,) = networks_of(tmp_path / f"{name}.cfg")
+        assert network.predict("zcu104").dpu_ms > 1
+        assert network.note.startswith("not counted, since the DPU does not run it: line") == (name == "yolov2")
+        assert ("[reorg]" in network.note) == (name == "yolov2")
 
 
 def test_layer_tables(tmp_path: Path) -> None:
