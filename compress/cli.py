@@ -48,7 +48,7 @@ def run_stage(args: argparse.Namespace, stage: str) -> int:
     flags = config_flags(args, stage)
     config = load_config(args.config, flags)
     if args.print_config:
-        return _print_config(config, args, flags)
+        return print_config(config, args, flags)
     from compress.stages import run_single_stage
     from compress.training.processes import is_main
 
@@ -92,7 +92,7 @@ def _run_all(args: argparse.Namespace) -> int:
 
     config = load_config(args.config)
     if args.print_config:
-        return _print_config(config, args)
+        return print_config(config, args)
     if args.estimate:
         return _estimate(config, args)
     if args.images is not None:
@@ -160,7 +160,8 @@ _RESULTS = {
 _SHARES = (("mAP50 float", "map50_float"), ("int8", "map50_int8"))
 
 
-def _print_config(config: CompressConfig, args: argparse.Namespace, flags: Collection[str] = ()) -> int:
+def print_config(config: CompressConfig, args: argparse.Namespace, flags: Collection[str] = ()) -> int:
+    """Show every setting and where it comes from, as YAML or, with --json, as JSON."""
     from compress.config_listing import config_document, config_yaml
 
     if args.json:

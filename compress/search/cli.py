@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from board_app.core.errors import InputError, UsageError
+from compress.cli import print_config
+from compress.stage_flags import add_print_config
 
 
 def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
@@ -42,6 +44,7 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-ms", type=float, metavar="MS", help="choose among points up to this predicted DPU time")
     parser.add_argument("--json", action="store_true", help="print search.json")
+    add_print_config(parser)
     parser.set_defaults(run=_run)
 
 
@@ -50,12 +53,15 @@ def _run(args: argparse.Namespace) -> int:
         if value is not None and value <= 0:
             raise UsageError(f"{flag}: expected a number above 0, found {value}. Correct it")
     from compress.config import load_config
+
+    config = load_config(args.config)
+    if args.print_config:
+        return print_config(config, args)
     from compress.search.loop import default_storage, search
     from compress.search.report import Choice, write_report
     from compress.search.trial import run_trial
     from compress.stages.run import Run
 
-    config = load_config(args.config)
     choice = Choice(args.choose, args.max_ms)
     storage = args.storage or default_storage(config)
     study = search(

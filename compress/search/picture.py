@@ -29,7 +29,9 @@ def draw_front(document: dict[str, Any], path: Path) -> None:
     stopped = [row for row in trials.values() if row["state"] == "stopped early"]
     figure, axes = pyplot.subplots(figsize=(8, 5))
     axes.plot(*_places(stopped), "x", color=_GREY, markersize=5, label=f"stopped early ({len(stopped)})")
-    axes.plot(*_places(off), "o", color=_GREY, markersize=5, alpha=0.7, label=f"finished ({len(off)})")
+    axes.plot(
+        *_places(off), "o", color=_GREY, markersize=5, alpha=0.7, label=f"finished, not on the front ({len(off)})"
+    )
     axes.plot(*_places(front), "-o", color=_BLUE, markersize=6, drawstyle="steps-post", label=f"front ({len(front)})")
     if document["chosen"]:
         chosen = trials[document["chosen"]["number"]]

@@ -47,6 +47,12 @@ def test_a_point_is_chosen(rule, max_ms: float | None, number: int | None) -> No
     assert (chosen and chosen.number) == number
 
 
+def test_a_front_without_a_bend_has_no_knee() -> None:
+    """Then it is the most accurate point that is chosen."""
+    front = [Point(0, 0.1, 1.0), Point(1, 0.2, 2.0), Point(2, 0.4, 4.0)]
+    assert choose(front, "knee") == front[-1]
+
+
 def test_nothing_is_chosen_of_nothing() -> None:
     """An empty front."""
     assert pareto_front([]) == [] and choose([], "knee") is None

@@ -16,7 +16,7 @@ import pytest
 from compress.config import load_config
 from roadslim import main
 
-SEARCH = "search: {target_ms: [0.03, 0.09], blocks: [0, 1], epochs_share: 50%, evaluate: float}\n"
+SEARCH = "search: {channels: [20%, 60%], blocks: [0, 1], epochs_share: 50%, evaluate: float}\n"
 
 
 @pytest.fixture
@@ -42,7 +42,6 @@ def test_a_search_of_real_runs(small_search: Path, capsys: pytest.CaptureFixture
         trial = folder / f"trial-{row['number']:04}"
         report = json.loads((trial / "prune" / "prune.json").read_text())
         assert row["predicted_dpu_ms"] == report["predicted_dpu_ms_after"]
-        assert row["predicted_dpu_ms"] <= row["settings"]["target_ms"] * 1.02
         assert row["map50"] == json.loads((trial / "summary.json").read_text())["rows"][-1]["map50_float"]
         weights += list((trial / "train").glob("model.weights")) + list((trial / "train").glob("model.safetensors"))
     assert len(list(folder.glob("train-*"))) == 1
