@@ -141,12 +141,12 @@ def networks_of(path: Path, size_hw: tuple[int, int] | None = None) -> list[Netw
 def _of_cfg(path: Path, size_hw: tuple[int, int] | None) -> Network:
     from compress.darknet.cfg import read_cfg
     from compress.darknet.cost import dpu_layers
-    from compress.darknet.dpu_hindrances import dpu_hindrances
+    from compress.darknet.dpu_hindrances import dpu_hindrances, told
 
     cfg = read_cfg(path)
     cfg = cfg.with_input_hw(size_hw) if size_hw else cfg
-    lacking = [hindrance for hindrance in dpu_hindrances(cfg) if not hindrance.quantises]
-    note = "" if not lacking else f"not counted, since the DPU does not run it: {'; '.join(map(str, lacking))}"
+    lacking = told(hindrance for hindrance in dpu_hindrances(cfg) if not hindrance.quantises)
+    note = f"not counted, since it runs on the processor: {'; '.join(lacking)}." if lacking else ""
     name = path.stem if path.stem != "model" else path.resolve().parent.name
     return Network(name, tuple(dpu_layers(cfg)), note=note)
 

@@ -7,7 +7,7 @@ Operators" (activations), and vai_q_pytorch's own replacement of the leaky slope
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from compress.darknet.cfg import INPUT, Cfg, layer_shapes, layer_sources
@@ -43,8 +43,10 @@ class Hindrance:
     instead: str
     quantises: bool = False
 
-    def __str__(self) -> str:
-        return f"line {self.line}, [{self.section}]: the DPU {self.lacks}. {self.instead}"
+    @property
+    def kind(self) -> str:
+        """All of it but the line."""
+        return f"[{self.section}]: the DPU {self.lacks}. {self.instead}"
 
 
 def dpu_hindrances(cfg: Cfg) -> list[Hindrance]:
@@ -69,10 +71,18 @@ def dpu_hindrances(cfg: Cfg) -> list[Hindrance]:
     return found
 
 
+def told(hindrances: Iterable[Hindrance]) -> list[str]:
+    """A text for each kind, with all its lines."""
+    lines: dict[str, list[str]] = {}
+    for hindrance in hindrances:
+        lines.setdefault(hindrance.kind, []).append(str(hindrance.line))
+    return [f"line{'s' * (len(at) > 1)} {', '.join(at)}, {kind}" for kind, at in lines.items()]
+
+
 def warn_of_hindrances(cfg: Cfg) -> None:
-    """Log each of them, before work goes into a network that the DPU will not run like this."""
-    for hindrance in dpu_hindrances(cfg):
-        log.warning("%s, %s.", cfg.name, hindrance)
+    """Log them, one kind a line, before work goes into a network that the DPU will not run like this."""
+    for text in told(dpu_hindrances(cfg)):
+        log.warning("%s, %s.", cfg.name, text)
 
 
 def _missing(section: Section, inputs: int) -> Iterator[tuple[str, str]]:

@@ -55,7 +55,8 @@ def yolov3_cfg(
             layers.convolution(channels, 1)
             layers.convolution(2 * channels, 3)
         layers.head(classes, sizes, range(6 - 3 * head, 9 - 3 * head))
-    return with_width(_checked(layers, input_hw, leaky_slope, "yolov3"), width)
+    name = "yolov3" if width == 1 else f"yolov3-x{width:g}"
+    return with_width(_checked(layers, input_hw, leaky_slope, name), width)
 
 
 def yolov3_tiny_cfg(
@@ -83,7 +84,8 @@ def yolov3_tiny_cfg(
     layers.add("route", {"layers": "-1,8"})
     layers.convolution(256, 3)
     layers.head(classes, sizes, range(3))
-    return with_width(_checked(layers, input_hw, leaky_slope, "yolov3-tiny"), width)
+    name = "yolov3-tiny" if width == 1 else f"yolov3-tiny-x{width:g}"
+    return with_width(_checked(layers, input_hw, leaky_slope, name), width)
 
 
 def with_width(cfg: Cfg, width: float) -> Cfg:
@@ -107,7 +109,7 @@ def with_width(cfg: Cfg, width: float) -> Cfg:
         if groups > 1 and sources[index][0] != INPUT and groups == shapes[sources[index][0]][0]:
             so_far = layer_shapes(replace(cfg, layers=tuple(layers[:index])))
             layers[index] = layers[index].with_options(groups=so_far[sources[index][0]][0])
-    return _reparsed(replace(cfg, layers=tuple(layers), name=f"{cfg.name}-x{width:g}"))
+    return _reparsed(replace(cfg, layers=tuple(layers)))
 
 
 def with_classes(cfg: Cfg, classes: int) -> Cfg:
@@ -181,5 +183,7 @@ def _checked(layers: _Layers, input_hw: tuple[int, int], leaky_slope: float, nam
 
 
 def _reparsed(cfg: Cfg) -> Cfg:
-    """The same cfg, checked, with the lines that it has when written."""
-    return parse_cfg(cfg_text(cfg), cfg.name)
+    """The same cfg, checked; sections keep the lines of their file, new ones get those that they have when written."""
+    written = parse_cfg(cfg_text(cfg), cfg.name)
+    layers = [replace(new, line=old.line or new.line) for new, old in zip(written.layers, cfg.layers)]
+    return replace(written, layers=tuple(layers))

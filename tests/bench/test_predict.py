@@ -53,7 +53,7 @@ def test_what_the_dpu_does_not_run_is_told(tmp_path: Path) -> None:
         write_cfg(family_cfg(name, 3, 416, 416), tmp_path / f"{name}.cfg")
         (network,) = networks_of(tmp_path / f"{name}.cfg")
         assert network.predict("zcu104").dpu_ms > 1
-        assert network.note.startswith("not counted, since the DPU does not run it: line") == (name == "yolov2")
+        assert network.note.startswith("not counted, since it runs on the processor: line") == (name == "yolov2")
         assert ("[reorg]" in network.note) == (name == "yolov2")
 
 

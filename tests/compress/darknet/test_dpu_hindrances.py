@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from compress.darknet.cfg import parse_cfg
-from compress.darknet.dpu_hindrances import dpu_hindrances, warn_of_hindrances
+from compress.darknet.dpu_hindrances import dpu_hindrances, told, warn_of_hindrances
 from compress.darknet.testing import MORE, random_cfg
 from compress.darknet.testing_families import FAMILIES, family_cfg
 from compress.darknet.topologies import yolov3_cfg
@@ -56,7 +56,7 @@ def test_each_is_told_with_its_line(section: str, lacks: str, instead: str, quan
     assert (found.layer, found.line) == (2, 17)
     assert lacks in found.lacks and instead in found.instead
     assert found.quantises == quantises
-    assert str(found).startswith(f"line 17, {section.split()[0]}: the DPU ")
+    assert told([found]) == [f"line 17, {section.split()[0]}: the DPU {found.lacks}. {found.instead}"]
 
 
 def test_a_part_of_one_layer_is_none() -> None:
@@ -65,8 +65,14 @@ def test_a_part_of_one_layer_is_none() -> None:
 
 
 def test_they_are_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """One warning for each, with the cfg's name; any cfg can be looked at."""
-    cfg = random_cfg(5, 20, more=MORE)
+    """One warning for each kind, with the cfg's name and all lines; any cfg can be looked at."""
+    mish = CONV.replace("leaky", "mish")
     with caplog.at_level(logging.WARNING):
-        warn_of_hindrances(cfg)
-    assert caplog.messages == [f"random, {hindrance}." for hindrance in dpu_hindrances(cfg)]
+        warn_of_hindrances(parse_cfg(NET + mish + CONV + mish + "[reorg]\nstride=2\n", "x.cfg"))
+    first, second = caplog.messages
+    assert first.startswith("x.cfg, lines 5, 17, [convolutional]: the DPU has no mish. Train with")
+    assert second.startswith("x.cfg, line 23, [reorg]: the DPU cannot")
+    for seed in range(20):
+        cfg = random_cfg(seed, 20, more=MORE)
+        lines = [hindrance.line for hindrance in dpu_hindrances(cfg)]
+        assert lines == sorted(lines) and set(lines) <= {section.line for section in cfg.layers}
