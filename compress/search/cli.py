@@ -59,6 +59,7 @@ def _run(args: argparse.Namespace) -> int:
         return print_config(config, args)
     from compress.search.loop import default_storage, search
     from compress.search.report import Choice, write_report
+    from compress.search.storage import reachable
     from compress.search.trial import run_trial
     from compress.stages.run import Run
 
@@ -72,7 +73,8 @@ def _run(args: argparse.Namespace) -> int:
         run_trial,
         on_result=lambda study: write_report(config, study, choice),
     )
-    document = write_report(config, study, choice)
+    with reachable(storage):
+        document = write_report(config, study, choice)
     if args.json:
         print(json.dumps(document, indent=1))
     else:
