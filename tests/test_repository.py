@@ -160,7 +160,7 @@ def test_vitis_container_is_pinned() -> None:
     assert copied and all((ROOT / name / "__init__.py").is_file() for name in copied)
 
 
-@pytest.mark.parametrize("script", ["scripts/setup", "scripts/demo", ".ci/run"])
+@pytest.mark.parametrize("script", ["scripts/setup", "scripts/demo", "scripts/study", ".ci/run"])
 def test_scripts_parse(script: str) -> None:
     """The shell scripts are executable and their shell reads them."""
     path = ROOT / script
