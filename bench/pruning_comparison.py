@@ -3,9 +3,9 @@
     python -m bench.pruning_comparison --markdown table.md --json table.json
 
 A row each for the unpruned network; for `slimming`, 85 % of the channels by one threshold and 8 blocks; and for `cost`
-with the parameters, and with the predicted time, that slimming came to. CPU times are medians of torch and ONNX Runtime, all networks in one process, in alternating
-blocks after some seconds of warm-up, batch 1, batch normalisation folded for both. DPU times are predicted by the
-latency model, not measured.
+with the parameters, and with the predicted time, that slimming came to. CPU times are medians of torch and ONNX
+Runtime, all networks in one process, in alternating blocks after some seconds of warm-up, batch 1, batch normalisation
+folded for both. DPU times are predicted by the latency model, not measured.
 
 The gammas are synthetic and independent of each other, so that convolutions tied by a shortcut do not agree on their
 weak channels. `decaying`: u^4 with u uniform from 0 to 1, many small and few large ones, as an L1 penalty leaves them.
