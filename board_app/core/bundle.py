@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Dict, Sequence, Tuple
 
 from board_app.core.atomic_file import PathLike, sha256_of
-from board_app.core.bundle_folder import replacing_folder
+from board_app.core.atomic_folder import replacing_folder
 from board_app.core.detector_json import SCHEMA_VERSION, DetectorSpec, HeadSpec, spec_fields_of, spec_of
 from board_app.core.errors import BundleError
 

@@ -1,4 +1,4 @@
-"""Folders that are whole or not there: filled beside their place, then renamed onto it."""
+"""Folders for datasets: whole or not there, and nothing of the user's is replaced unasked."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from board_app.core.atomic_folder import replacing_folder
 from board_app.core.errors import UsageError
 
 
@@ -26,32 +27,15 @@ def whole_folder(target: Path, replace: bool = False) -> Iterator[Path]:
     """
     target = Path(os.path.abspath(target))
     check_free(target, replace)
-    target.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(target)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        partial.mkdir()
+    with replacing_folder(target) as partial:
         yield partial
-        _put_in_place(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_free(target: Path, replace: bool = False) -> None:
     """Raise UsageError if `target` holds something and `replace` is not set."""
     if not replace and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"expected nothing at {target}, found something. Name another folder or remove this one")
-
-
-def _put_in_place(partial: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}.{os.getpid()}.partial-old")
-    if target.exists():
-        os.replace(target, old)
-    os.replace(partial, target)
-    if old.is_dir():
-        shutil.rmtree(old)
-    elif old.exists():
-        old.unlink()
 
 
 def _remove_leftovers(target: Path) -> None:

@@ -46,5 +46,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         _sync(folder.parent)
     finally:
         for leftover in (partial, before):
-            if leftover.exists():
+            if leftover.is_dir():
                 shutil.rmtree(leftover)
+            elif leftover.exists():
+                leftover.unlink()
