@@ -298,6 +298,8 @@ def test_bundles_that_cannot_be_compiled(compile_: Compile, bundle: Bundle, tmp_
     flags = ("--quantizer", "vitis", "--calibration", str(run_folder / "images"))
     code, _, err = compile_(*flags, path=tmp_path / "moved" / "bundle" / "tiny.bundle")
     assert code == 1 and "Give it: --cfg FILE --weights FILE" in err
+    code, _, err = compile_(*flags, "--cfg", "a.cfg", "--weights", "a.safetensors")
+    assert code == 2 and "roadslim export --cfg a.cfg --weights a.safetensors --to weights NAME.weights" in err
 
 
 def test_a_job_folder_in_the_way(compile_: Compile, tmp_path: Path) -> None:
