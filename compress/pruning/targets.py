@@ -5,7 +5,7 @@ from __future__ import annotations
 from compress.pruning.costs import Costs, LayerTable
 from compress.pruning.options import PruneOptions
 
-_TIME_WEIGHT = 2
+_WORK_WEIGHT, _TIME_WEIGHT = 1, 2  # beside 1 of parameters; more lost more importance than slimming in trials
 Prices = tuple[float, float, float]  # of a parameter, a multiply-accumulate and a predicted millisecond
 
 
@@ -35,12 +35,12 @@ class Targets:
         return max(cost / limit for cost, limit in zip(_as_given(costs), self._limits, strict=True) if limit)
 
     def prices(self, counted: set[int]) -> Prices:
-        """What each cost is worth, in shares of the whole network's: those that are to be counted, and time, twice.
+        """What a share of the whole network's costs is worth: of those that are to be counted, and always of time.
 
-        Where parameters have a target, multiply-accumulates count too: of the cuts that reach it those are taken
-        that make the network fast, on a CPU as well.
+        Where parameters have a target, multiply-accumulates count too, and time weighs twice what they do: of
+        the many cuts that reach it those are taken that make the network fast, on a CPU as well.
         """
-        weights = (0 in counted, 1 in counted or 0 in self.given, _TIME_WEIGHT)
+        weights = (0 in counted, _WORK_WEIGHT if self.given & {0, 1} else 0, _TIME_WEIGHT)
         params, macs, ms = (weight / whole for weight, whole in zip(weights, self._whole, strict=True))
         return params, macs, ms
 
