@@ -84,11 +84,7 @@ class _Estimator:
 
     def train(self) -> StageEstimate:
         """The full network's plain training."""
-
-        def work(input_hw: tuple[int, int]) -> tuple[DarknetNetwork, StepHook]:
-            return _fresh(self._full, input_hw), StepHook()
-
-        return self._training("train", self._full, self.run.config.train, work)
+        return self._training("train", self._full, self.run.config.train, self._plain)
 
     def sparsify(self) -> StageEstimate:
         """The full network's, with what sparse training adds."""
@@ -101,13 +97,27 @@ class _Estimator:
         return self._training("sparsify", self._full, config.sparsify, work)
 
     def prune(self) -> StageEstimate:
-        """The cut itself, really made, of random scales; and one evaluation."""
+        """The cut itself, really made, of random scales; evaluations; and what is trained between rounds."""
+        config, size = self.run.config.prune, (parameter_count(self._small), gmacs(self._small))
         _, seconds, memory = self._cut
-        size = parameter_count(self._small), gmacs(self._small)
-        return StageEstimate(
-            "prune", *size, 0, seconds, self._evaluation_s * self.pictures.splits.val, memory.process_bytes, 0,
-            _FLOAT_BYTES * size[0], "estimated from one cut of random scales",
+        images = self.pictures.splits.val + min(config.recalibration_images, self.pictures.splits.train)
+        estimate = StageEstimate(
+            "prune", *size, 0, config.rounds * seconds, config.rounds * self._evaluation_s * images,
+            memory.process_bytes, 0, _FLOAT_BYTES * size[0], "estimated from one cut of random scales",
         )  # fmt: skip
+        if config.between is None:
+            return estimate
+        times = config.rounds - 1
+        tuning = self._training("prune", self._full, config.between, self._plain)
+        return replace(
+            tuning,
+            params=size[0],
+            gmacs=size[1],
+            epochs=times * tuning.epochs,
+            training_s=estimate.training_s + times * tuning.training_s,
+            evaluation_s=estimate.evaluation_s + times * tuning.evaluation_s,
+            origin=f"{tuning.origin}; between rounds at most, as of the unpruned network",
+        )
 
     def distill(self) -> StageEstimate:
         """The small network's training with its teacher."""
@@ -143,6 +153,9 @@ class _Estimator:
         """Two copies of the graph."""
         size = parameter_count(self._small), gmacs(self._small)
         return StageEstimate("bundle", *size, 0, 0.1, 0.0, 0, 0, 2 * size[0], "estimated from the parameters")
+
+    def _plain(self, input_hw: tuple[int, int]) -> tuple[DarknetNetwork, StepHook]:
+        return _fresh(self._full, input_hw), StepHook()
 
     @cached_property
     def _full(self) -> Cfg:

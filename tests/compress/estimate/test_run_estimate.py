@@ -74,6 +74,16 @@ def test_durations_are_told_in_the_unit_that_suits(seconds: float, words: str) -
     assert duration(seconds) == words
 
 
+def test_trainings_between_rounds_are_counted(small_run: Callable[[], Path]) -> None:
+    """One less than there are rounds."""
+    config = load_config(small_run())
+    between = config.train.model_copy(update={"epochs": 2})
+    prune = config.prune.model_copy(update={"rounds": 3, "between": between})
+    config = config.model_copy(update={"prune": prune})
+    stage = estimate_run(config, "prune").stages[-1]
+    assert stage.stage == "prune" and stage.epochs == 4 and "between rounds at most" in stage.origin
+
+
 def test_a_given_network_is_not_trained(small_run: Callable[[], Path], finished_small_run: Path) -> None:
     """Its stage has no estimate, and its cfg is what the later ones are estimated with."""
     config: CompressConfig = load_config(small_run())
