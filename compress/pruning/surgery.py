@@ -92,7 +92,7 @@ def _silence(section: Section, layer: ConvolutionLayer, removed: Tensor, beta_to
     if layer.bn is None or not removed.any():
         return constants
     _refuse_unsilent(section, layer.activate(torch.zeros(1)))
-    beta = layer.bn.bias.detach().double().cpu()
+    beta = layer.bn.bias.detach().cpu().to(torch.float64, copy=True)  # activated in place
     constants[removed] = layer.activate(beta)[removed]
     layer.bn.weight[removed] = 0.0
     if beta_too:
