@@ -84,6 +84,12 @@ def test_classes_and_anchors_can_be_changed() -> None:
         with_anchors(cfg, [(1, 2)])
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_any_cfg_takes_other_classes(name: str) -> None:
+    """The heads of every family, [region] too, are made for another number of classes."""
+    assert with_classes(family_cfg(name, 80), 6) == family_cfg(name, 6)
+
+
 def test_a_size_that_does_not_halve_five_times_is_refused() -> None:
     """An input that is no multiple of 32 is told so, not built wrong."""
     with pytest.raises(InputError, match="multiples of 32"):
