@@ -137,10 +137,10 @@ class SparsifyConfig(TrainingConfig):
     """Training that also drives to zero what the next stage will cut (docs/compress/sparsity.md)."""
 
     method: Literal["scheduled", "proximal", "constant"] = "scheduled"
-    strength: float = Field(default=0.2, ge=0)  # scheduled: so much of its group's mean size every channel is pulled
+    strength: float = Field(default=0.0, ge=0)  # scheduled: so much of its group's mean size every channel is pulled
     warm_share: Share = 0.05  # scheduled: of the growing time, before the first channels are chosen
     fade_share: Share = 0.04  # scheduled: of the steps, in which a chosen channel fades to zero
-    recover_share: Share = 0.2  # scheduled, proximal: of the steps, the last, with all zeros in place
+    recover_share: Share = 0.25  # scheduled, proximal: of the steps, the last, with all zeros in place
     target_share: Share | None = None  # proximal: of the gammas at zero; null: as many as the prune stage would cut
     l1: float = Field(default=0.001, ge=0)  # constant: added to every gamma's gradient, once an optimiser step
     l1_after_half: Literal["same", "hundredth", "spare_top"] = "same"  # constant: of the steps
