@@ -53,6 +53,15 @@ def test_ten_times_are_met_within_2_percent(cfg: Cfg, least: float) -> None:
         assert 0.98 * target <= after <= target
 
 
+@pytest.mark.parametrize("multiple", [1, 5, 12, 16, 32])
+def test_widths_are_multiples(multiple: int) -> None:
+    """Of whatever number, also of one that does not fit the DPU's lanes; narrower layers stay as they are."""
+    network = with_scales(NARROW)
+    options = PruneOptions(target_ms=0.6 * costs(NARROW)[2], width_multiple=multiple)
+    for conv, kept in select(network, options).kept.items():
+        assert kept.sum() % multiple == 0 or kept.all()
+
+
 @pytest.mark.parametrize("share_zero", [0.0, 0.6])
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.7, 0.97])
 def test_other_targets_are_met_as_well(share: float, share_zero: float) -> None:
