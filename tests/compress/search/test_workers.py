@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from compress.search.slots import Slot, slots_of
-from compress.search.testing import EPOCHS
+from compress.search.testing import EPOCHS, PASSWORD
 
 StartWorker = Callable[[str, int, float], subprocess.Popen[str]]
 
@@ -57,7 +57,8 @@ def let_one_die(storage: str, folder: Path, start: StartWorker, workers: int, tr
     os.kill(victim.pid, signal.SIGKILL)
     victim.wait()
     for worker in started[1:]:
-        assert worker.wait(timeout=120) == 0, worker.communicate()[1]
+        _, told = worker.communicate(timeout=120)
+        assert worker.returncode == 0 and PASSWORD not in told, told
 
     slots = finished_slots(storage)
     assert len(slots) == trials
@@ -81,5 +82,6 @@ def test_two_workers_share_a_journal_file_and_one_dies(tmp_path: Path, start_wor
 def test_four_workers_share_a_postgresql_server_and_one_dies(
     postgresql_url: str, tmp_path: Path, start_worker: StartWorker
 ) -> None:
-    """As with a journal file, on a real server."""
+    """As with a journal file, on a real server; its password is in no file."""
     let_one_die(postgresql_url, tmp_path, start_worker, workers=4, trials=16)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and PASSWORD in path.read_text()]
