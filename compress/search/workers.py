@@ -83,6 +83,8 @@ class Worker:
 
         Yields:
             An event that is set when another worker has taken up the trial.
+        Raises:
+            TakenUp: one has.
         """
         stop, gone = threading.Event(), threading.Event()
         thread = threading.Thread(target=self._give_signs, args=(trial, stop, gone), daemon=True)
@@ -91,6 +93,8 @@ class Worker:
             yield gone
         except TakenUp:
             raise
+        except UpdateFinishedTrialError as error:
+            raise TakenUp from error
         except BaseException:
             self._put_up_again(trial)
             raise

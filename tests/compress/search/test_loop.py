@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,10 @@ def test_an_interrupted_trial_is_gone_on_with(tmp_path: Path, end: type[BaseExce
     assert list(second.user_attrs["course"]) == [f"distill {epoch}/{EPOCHS}" for epoch in range(1, EPOCHS + 1)]
 
 
-def test_a_worker_that_was_thought_dead_gives_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("still_s", [0, 3 * PULSE.beat_s])
+def test_a_worker_that_was_thought_dead_gives_way(
+    still_s: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Its trial went to another one while it stood still: it stops, and its result is not counted."""
     config = stand_in_config(tmp_path)
     storage = str(tmp_path / "journal.log")
@@ -135,7 +138,7 @@ def test_a_worker_that_was_thought_dead_gives_way(tmp_path: Path, caplog: pytest
                 user_attrs={"place": 0},
             )
             study.add_trial(again)
-            threading.Event().wait(3 * PULSE.beat_s)
+            time.sleep(still_s)
         return stand_in(config, evaluate, on_epoch)
 
     study = run(config, 1, stood_still)
