@@ -17,7 +17,7 @@ from compress.stage_flags import add_print_config
 def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `search`."""
     parser.description = (
-        "Vary what [search] in CONFIG names, run every trial as a run of its own in runs/NAME/search/, and find the "
+        "Vary what the section `search` of CONFIG names, run every trial as a run of its own in runs/NAME/search/, and find the "
         "Pareto front of mAP50 against predicted DPU time. The same command on more processes or machines, with the "
         "same --storage, adds workers; killed ones' trials are taken up again."
     )
@@ -26,7 +26,7 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
         "  roadslim search configs/search-demo.yaml --trials 12\n"
         "  roadslim search CONFIG --trials 200 --storage postgresql://me@server/search --choose max-map --max-ms 5"
     )
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file with a [search] section")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file with a section `search`")
     parser.add_argument(
         "--trials", type=int, required=True, metavar="N", help="finished trials in all, of all workers and earlier runs"
     )
