@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -54,7 +55,7 @@ class Section:
             numbers = tuple(float(part) for part in (text or "").split(",") if part)
         except ValueError:
             numbers = ()
-        if not numbers:
+        if not numbers or not all(map(math.isfinite, numbers)):
             raise self.error(f"numbers for '{key}'", self._found(key), "Give them, separated by commas")
         return numbers
 

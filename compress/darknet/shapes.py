@@ -74,6 +74,8 @@ def head_anchors(section: Section) -> tuple[tuple[float, float], ...]:
     flat = section.floats("anchors")
     if len(flat) != 2 * number:
         raise section.error(f"{2 * number} numbers in 'anchors' (num={number})", str(len(flat)), "Make them agree")
+    if min(flat) <= 0:
+        raise section.error("anchors above 0", f"{min(flat):g}", "Correct 'anchors'")
     if section.type == "region":
         return tuple(zip(flat[::2], flat[1::2]))
     mask = section.integers("mask", range(number), minimum=0)
@@ -225,6 +227,8 @@ def _head(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) -> Shape:
         raise before.error("a head without batch_normalize", "batch_normalize=1", "Leave it out")
     if "tree" in section.options:
         raise section.error("no class tree", f"tree={section.options['tree']}", "Use a network without it")
+    if section.number("scale_x_y", 1.0) <= 0:
+        raise section.error("'scale_x_y' above 0", section.options["scale_x_y"], "Correct it, or leave it out")
     anchors, classes = len(head_anchors(section)), section.integer("classes", 20, minimum=1)
     if inputs[0][0] != anchors * (5 + classes):
         raise before.error(
