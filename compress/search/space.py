@@ -61,6 +61,8 @@ def with_settings(
     for key, value in settings.items():
         section, field = (_CHOICES | _RANGES)[key]
         document.setdefault(section, {})[field] = list(value) if isinstance(value, tuple) else value
+    if "target_ms" in settings:
+        document["prune"].pop("channels", None)  # which does not count beside it
     if epochs_share != 1:
         _shorten(document, config, epochs_share)
     return document

@@ -54,6 +54,13 @@ def test_settings_are_sampled_and_put_into_the_config() -> None:
     assert made.search == CompressConfig(name="a", data=Path("b")).search
 
 
+def test_a_target_takes_the_place_of_a_share() -> None:
+    """A config says one of both."""
+    config = config_with({"target_ms": [1, 2]}, prune={"channels": "85%", "blocks": 2})
+    document = with_settings(config, {"target_ms": 1.5}, "one", Path("runs"))
+    assert document["prune"] == {"blocks": 2, "target_ms": 1.5}
+
+
 def test_all_epochs_by_default() -> None:
     """The chosen point is trained in full."""
     config = config_with({"width": [0.25]}, train={"epochs": 40})
