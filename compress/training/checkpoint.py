@@ -30,8 +30,10 @@ def save_state(path: Path, state: State) -> None:
     write_bytes(path, content.getvalue())
 
 
-def load_state(path: Path, device: torch.device, network: nn.Module) -> State | None:
-    """What the main process finds there, given to every process; None where there is no file. Runs no code from it.
+def load_state(path: Path, network: nn.Module) -> State | None:
+    """What the main process finds there, given to every process, on the CPU; None where there is no file.
+
+    No code from the file is run.
 
     Raises:
         InputError: the file is damaged, of another network or of another version of Roadslim. Nothing is changed.
@@ -40,7 +42,7 @@ def load_state(path: Path, device: torch.device, network: nn.Module) -> State | 
     if content is None:
         return None
     try:
-        state: State = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         found = state.get("format", 1)
     except _BROKEN as error:
         raise _refused(path, f"one that is damaged ({type(error).__name__})") from error

@@ -95,7 +95,7 @@ class Training(Generic[Network]):
         return early_stop.best(self._history) if self.config.patience else self._history[-1]
 
     def run(self) -> tuple[Network, list[Metrics]]:
-        """Train to the end, from the checkpoint where there is one; gives the averaged network and all metrics."""
+        """Train to the end, from a checkpoint where there is one; the averaged network, on the CPU, and all metrics."""
         self.hook.begin(self.steps)
         self._resume()
         stage = self.folder.name.split(".")[0]
@@ -110,7 +110,7 @@ class Training(Generic[Network]):
                     self.on_epoch(stage, self._history[-1])
         if self._best is not None:
             self._average.network.load_state_dict(self._best)
-        return self._average.network, self._history
+        return self._average.network.cpu(), self._history
 
     def _train_epoch(self, progress: TrainingProgress) -> None:
         epoch, so_far = len(self._history), self._so_far
@@ -220,7 +220,7 @@ class Training(Generic[Network]):
 
     def _resume(self) -> None:
         """Take up what the last checkpoint holds, the same in every process."""
-        state = load_state(self._checkpoint, self._device, self.network)
+        state = load_state(self._checkpoint, self.network)
         if state is None:
             return
         self.network.load_state_dict(state["network"])
@@ -230,7 +230,7 @@ class Training(Generic[Network]):
         self.hook.load_state(state["hook"])
         self._history = json.loads(state["history"])
         self._so_far = EpochSoFar(**state["so_far"])
-        torch.set_rng_state(state["random"].cpu())
+        torch.set_rng_state(state["random"])
         if processes.is_main():
             self._write_metrics()
             log.info("going on after epoch %d of %d", len(self._history), self.config.epochs)
