@@ -23,6 +23,7 @@ class CutNetwork:
         groups: in the order of `channel_groups`; a `group` below is a position in it.
         units: how many of every group are kept.
         kept: for every group the importance that its strongest 0, 1, 2 ... units have in all.
+        alive: how many units of every group have an importance.
         layers: all that cost something, at any width, and
         channels: their input and output channels now; a `layer` below is a position in these.
         blocks: that can be removed from the whole network, and
@@ -54,6 +55,7 @@ class CutNetwork:
 
         self._order: list[np.ndarray] = [np.arange(units) for units in self.units]
         self.kept: list[list[float]] = [[0.0] * (units + 1) for units in self.units]
+        self.alive = list(self.units)
         self._rank(range(len(self.groups)))
 
     @property
@@ -120,7 +122,7 @@ class CutNetwork:
                 members = [conv for conv in tied.members if conv not in self._gone]
                 importance = unit_sums(tied, [self._importance[conv] for conv in members])
                 order = strongest_first(importance, unit_sums(tied, [self._shifts[conv] for conv in members]))
-                self._order[group] = order
+                self._order[group], self.alive[group] = order, int(np.count_nonzero(importance))
                 self.kept[group] = [0.0, *np.cumsum(importance[order]).tolist()]
 
 

@@ -154,9 +154,11 @@ class _Moves:
         now, floor, lanes = cut.units[group], self.floors[group], self._lanes[group]
         if now == floor or not cut.readers[group]:
             return
-        step = self._steps[group] * max(1, cut.groups[group].units // (_LEVELS * self._steps[group]))
-        full = (now - 1) // lanes * lanes
-        for units in {max(units, floor) for units in ((now - 1) // step * step, full)}:
+        multiple = self._steps[group]
+        step = multiple * max(1, cut.groups[group].units // (_LEVELS * multiple))
+        alive = -(-cut.alive[group] // multiple) * multiple
+        widths = ((now - 1) // step * step, (now - 1) // lanes * lanes, alive)
+        for units in {max(width, floor) for width in widths if width < now}:
             lost = cut.kept[group][now] - cut.kept[group][units]
             saved = -self._price_change(group, units - now)
             yield _Move(lost / max(saved, _LEAST_COST), -saved, group, units)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from compress.darknet.cfg import Cfg
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import random_cfg
 from compress.darknet.topologies import yolov3_cfg, yolov3_tiny_cfg
-from compress.pruning import PruneOptions, channel_groups, removable_blocks, select
+from compress.pruning import PruneOptions, Selection, channel_groups, removable_blocks, select
 from compress.pruning.blocks import with_widths
 from compress.pruning.selection import selected_cfg
 from compress.pruning.testing import costs, costs_after, kept_scales, with_scales
@@ -124,10 +125,12 @@ def test_invariants_on_random_networks(seed: int, share: float, multiple: int) -
     assert not any(selection.kept[conv].any() for conv in gone if conv in selection.kept)
 
 
-def test_dead_channels_and_blocks_go_first() -> None:
-    """Where zeros suffice for the target, nothing alive goes; all dead channels that fill a multiple go with it."""
-    network = with_scales(NARROW, 2, share_zero=0.0)
-    first = select(network, PruneOptions(target_ms=0.55 * costs(NARROW)[2]))
+@pytest.mark.parametrize("multiple", [1, 8, 16])
+@pytest.mark.parametrize("cfg", [NARROW, WHOLE], ids=["x0.25", "whole"])
+def test_dead_channels_and_blocks_go_first(cfg: Cfg, multiple: int) -> None:
+    """Where zeros suffice for a target, as after sparse training towards it, nothing alive goes."""
+    network = with_scales(cfg, 2)
+    first = select(network, PruneOptions(target_ms=0.55 * costs(cfg)[2], width_multiple=multiple))
     with torch.no_grad():
         for conv, kept in first.kept.items():
             bn = network.convolution(conv).bn
@@ -135,9 +138,29 @@ def test_dead_channels_and_blocks_go_first() -> None:
                 bn.weight.mul_(torch.from_numpy(kept))
                 bn.bias.mul_(torch.from_numpy(kept))
     for share in (0.55, 0.8):
-        again = select(network, PruneOptions(target_ms=share * costs(NARROW)[2]))
+        again = select(network, PruneOptions(target_ms=share * costs(cfg)[2], width_multiple=multiple))
         assert set(again.removed_blocks) <= set(first.removed_blocks)
         assert not any((kept & ~again.kept[conv]).any() for conv, kept in first.kept.items())
+
+
+@pytest.mark.parametrize("multiple", [1, 8])
+def test_dead_channels_of_any_number_suffice(multiple: int) -> None:
+    """Where a target is just met without the dead channels, however many each group has, they alone go."""
+    network = with_scales(WHOLE, 3, share_zero=0.4)
+    options = PruneOptions(target_params=1, width_multiple=multiple, blocks=0, min_channels=1, min_share=0)
+    kept = {}
+    for group in channel_groups(WHOLE):
+        alive = np.zeros(group.channels, bool) if group.prunable else np.ones(group.channels, bool)
+        for conv in group.members if group.prunable else ():
+            alive |= network.batch_norm(conv).weight.detach().numpy() > 0
+        alive[np.flatnonzero(~alive)[: -alive.sum() % multiple]] = True
+        kept.update(dict.fromkeys(group.members, alive))
+    params, _, ms = costs_after(network, Selection((), kept))
+    for asked in (replace(options, target_params=params), replace(options, target_params=None, target_ms=ms)):
+        selection = select(network, asked)
+        for conv, mask in selection.kept.items():
+            if network.convolution(conv).bn is not None:
+                assert not network.batch_norm(conv).weight[torch.from_numpy(~mask)].any()
 
 
 def test_the_border_counts_in_the_choice() -> None:
