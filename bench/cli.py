@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from board_app.core.atomic_file import write_text
 from board_app.core.errors import UsageError
+from compress.data.wanted_flags import add_wanted, wanted_of
 
 if TYPE_CHECKING:
     from bench.summary import Summary
@@ -35,13 +36,14 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     parser.usage = (
         "roadslim evaluate [MODEL] DATASET [--cfg CFG] [--weights WEIGHTS] [--split SPLIT]\n"
-        "       [--ignore CLASS ...] [--backend BACKEND] [--results DIR] [--json]"
+        "       [--map OLD=NEW ...] [--ignore CLASS ...] [--countries NAME ...]\n"
+        "       [--backend BACKEND] [--results DIR] [--json]"
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="[MODEL] DATASET", help="the model and the dataset")
     parser.add_argument("--cfg", type=Path, help="Darknet cfg: with --weights, or the anchors of an .onnx or .xmodel")
     parser.add_argument("--weights", type=Path, help="Darknet weights that belong to --cfg")
     parser.add_argument("--split", help="of the dataset (test, else val, else all of it)")
-    parser.add_argument("--ignore", nargs="+", default=(), metavar="CLASS", help="classes whose boxes do not count")
+    add_wanted(parser)
     parser.add_argument("--backend", help="torch_cpu, onnxruntime_cpu, torch_cuda or software_dpu (as the file needs)")
     parser.add_argument("--results", type=Path, metavar="DIR", help="write the result there; what is there is kept")
     parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
@@ -57,7 +59,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     if len(named) > 1:
         raise UsageError(f"expected MODEL and DATASET, found {len(args.paths)} paths. Quote paths with spaces.")
     model = open_model(named[0] if named else None, args.cfg, args.weights)
-    result = evaluate_model(model, dataset, args.split, tuple(args.ignore), args.backend, args.results)
+    result = evaluate_model(model, dataset, args.split, wanted_of(args), args.backend, args.results)
     print(_json(evaluate_document(result)) if args.json else text_of(result))
     return 0
 

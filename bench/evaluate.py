@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.accuracy import held_out_split
 from bench.backends import BACKENDS, Backend, PredictedDpu, default_backend
@@ -13,6 +13,9 @@ from bench.models import Model, OnnxModel
 from bench.results import SUFFIX, Result, load, save
 from board_app.core.errors import UsageError
 
+if TYPE_CHECKING:
+    from compress.data.dataset import Wanted
+
 log = logging.getLogger(__name__)
 
 
@@ -20,7 +23,7 @@ def evaluate_model(
     model: Model,
     dataset_path: Path,
     split: str | None = None,
-    ignore: tuple[str, ...] = (),
+    wanted: Wanted | None = None,
     backend_name: str | None = None,
     results: Path | None = None,
 ) -> Result:
@@ -28,6 +31,7 @@ def evaluate_model(
 
     Args:
         split: by default the test split, else the val split, else all pictures.
+        wanted: what is taken of the dataset: classes by other names or left out, and countries; None takes all.
         backend_name: where the network runs; by default where its file runs as it is.
         results: a folder: a result of the same model, pictures and protocol that lies there is taken, a new one is
             written there.
@@ -35,11 +39,12 @@ def evaluate_model(
         UsageError: an unknown backend, one that is not here, or one that does not take such a model.
         InputError: something is wrong with the model, the pictures or the labels.
     """
-    from compress.data.dataset import open_dataset
+    from compress.data.dataset import EVERYTHING, open_dataset
 
     backend = _backend(model, backend_name)
     split = split or held_out_split(dataset_path)
-    dataset = open_dataset(dataset_path, split, ignore)
+    taken = wanted or EVERYTHING
+    dataset = open_dataset(dataset_path, split, taken.ignore, taken.map_classes, taken.countries)
     if results is None:
         return accuracy_result(model, backend, dataset, split)
     key = accuracy_key(model, backend, dataset)

@@ -28,6 +28,8 @@ class DatasetChoice(_Section):
     path: Path
     split: str | None = "test"
     ignore: tuple[str, ...] = ()  # classes whose boxes do not count
+    map: dict[str, str] = Field(default={}, description="Write lines `OLD: NEW`; several classes may become one")
+    countries: tuple[str, ...] = ()  # of RDD2020 and RDD2022; all if empty
 
 
 class ModelChoice(_Section):

@@ -82,7 +82,8 @@ def _measure_accuracy(plan: Plan, models: Sequence[Model], store: _Store) -> Non
         return
     from compress.data.dataset import open_dataset
 
-    dataset = open_dataset(plan.dataset.path, plan.dataset.split, plan.dataset.ignore)
+    chosen = plan.dataset
+    dataset = open_dataset(chosen.path, chosen.split, chosen.ignore, chosen.map, chosen.countries)
     for model in models:
         backend = _accuracy_backend(model, plan.backends)
         key = accuracy_key(model, backend, dataset)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from board_app.core.errors import UsageError
+from compress.data.wanted_flags import add_wanted, wanted_of
 from compress.shares import share_argument
 
 if TYPE_CHECKING:
     from compress.data.check import DatasetReport
-    from compress.data.dataset import Wanted
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def _command(
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", type=Path, help="dataset folder: with dataset.yaml, or laid out as YOLO, VOC, COCO")
-    _add_wanted(parser)
+    add_wanted(parser)
     parser.add_argument(
         "--figure",
         type=Path,
@@ -79,7 +79,7 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", type=Path, help="dataset folder to read")
     parser.add_argument("folder", type=Path, help="new folder to write")
     parser.add_argument("--to", required=True, choices=("yolo", "voc", "coco"), help="how labels are to be written")
-    _add_wanted(parser)
+    add_wanted(parser)
     parser.add_argument(
         "--val", type=share_argument, default=0.0, metavar="SHARE", help="of the images for val, such as 20%%"
     )
@@ -107,29 +107,6 @@ def _add_scenes(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_scenes)
 
 
-def _add_wanted(parser: argparse.ArgumentParser) -> None:
-    """What is taken of a dataset; the keys of a configuration are map_classes, ignore_classes and countries."""
-    parser.add_argument(
-        "--map", nargs="+", type=_renamed, default=(), metavar="OLD=NEW", help="give classes other names"
-    )
-    parser.add_argument("--ignore", nargs="+", default=(), metavar="CLASS", help="leave classes out; images stay")
-    parser.add_argument("--countries", nargs="+", default=(), metavar="NAME", help="of RDD, such as Japan India")
-
-
-def _renamed(text: str) -> tuple[str, str]:
-    """`OLD=NEW`; an empty NEW leaves the class out."""
-    old, separator, new = text.partition("=")
-    if not old or not separator:
-        raise argparse.ArgumentTypeError(f"expected OLD=NEW such as D01=D00, found {text!r}")
-    return old, new
-
-
-def _wanted(args: argparse.Namespace) -> Wanted:
-    from compress.data.dataset import Wanted
-
-    return Wanted(dict(args.map), args.ignore, args.countries)
-
-
 def _check(args: argparse.Namespace) -> int:
     from compress.data.check import check_dataset
     from roadslim import roadslim_version
@@ -139,7 +116,7 @@ def _check(args: argparse.Namespace) -> int:
         from compress.data.sheet_pictures import pictures_to_look_at
 
         check_figure_name(args.figure)
-    report = check_dataset(args.dataset, _wanted(args), args.near_duplicates)
+    report = check_dataset(args.dataset, wanted_of(args), args.near_duplicates)
     if args.figure:
         write_contact_sheet(args.figure, pictures_to_look_at(report.datasets, report.problems + report.warnings))
         _LOG.info("figure: %s", args.figure)
@@ -195,7 +172,7 @@ def _convert(args: argparse.Namespace) -> int:
 
     check_free(args.folder)
     problems: list[Problem] = []
-    splits = load_splits(args.dataset, _wanted(args), problems)
+    splits = load_splits(args.dataset, wanted_of(args), problems)
     refuse(problems, args.dataset)
     scenes = None
     if args.val or args.test:

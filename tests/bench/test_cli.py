@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,21 @@ def test_evaluate_json(capsys: pytest.CaptureFixture[str], run_folder: Path, dat
     assert document["images"] == 2 and document["model_sha256"] == sha256_of(run_folder / "distill" / "model.weights")
     assert len(list((run_folder / "kept").iterdir())) == 1
     assert _json(capsys, *words) == document
+
+
+def test_evaluate_maps_classes(
+    capsys: pytest.CaptureFixture[str], run_folder: Path, dataset_folder: Path, tmp_path: Path
+) -> None:
+    """A dataset that names the classes in another way gives the same accuracy, once they are mapped."""
+    expected = _json(capsys, "evaluate", run_folder / "small.bundle", dataset_folder, "--json")
+    named = tmp_path / "named"
+    shutil.copytree(dataset_folder, named)
+    text = (named / "dataset.yaml").read_text().replace("classes: [D00, D10]", "classes: [long, across]")
+    (named / "dataset.yaml").write_text(text)
+    words = ("evaluate", run_folder / "small.bundle", named, "--json")
+    assert main([str(word) for word in words]) == 1
+    capsys.readouterr()
+    assert _json(capsys, *words, "--map", "long=D00", "across=D10")["per_class"] == expected["per_class"]
 
 
 def test_evaluate_takes_every_form(capsys: pytest.CaptureFixture[str], run_folder: Path, dataset_folder: Path) -> None:
