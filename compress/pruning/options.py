@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from board_app.core.errors import UsageError
 from compress.darknet.cfg import Cfg
-from compress.pruning.blocks import Block, removable_blocks
+from compress.pruning.blocks import Block
 from compress.pruning.costs import network_costs
 from dpu.architecture import board as board_named
 
@@ -136,17 +135,3 @@ class Selection:
         """Channels that stay, for every convolution outside removed blocks."""
         gone = {conv for block in self.removed_blocks for conv in (block.first_conv, block.second_conv)}
         return {conv: int(kept.sum()) for conv, kept in self.kept.items() if conv not in gone}
-
-    def to_state(self) -> dict[str, Any]:
-        """As numbers and tensors, for a checkpoint."""
-        return {
-            "shortcuts": [block.shortcut for block in self.removed_blocks],
-            "kept": {conv: torch.from_numpy(kept.copy()) for conv, kept in self.kept.items()},
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any], cfg: Cfg) -> Selection:
-        """What `to_state` gave, for the same cfg."""
-        by_shortcut = {block.shortcut: block for block in removable_blocks(cfg)}
-        blocks = tuple(by_shortcut[shortcut] for shortcut in state["shortcuts"])
-        return cls(blocks, {conv: kept.numpy() for conv, kept in state["kept"].items()})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -169,12 +167,3 @@ def test_what_cannot_be_had_is_refused(yolov3: DarknetNetwork) -> None:
     ):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             PruneOptions(**wrong)
-
-
-def test_a_choice_survives_a_checkpoint(yolov3: DarknetNetwork, tmp_path: Path) -> None:
-    """A selection's state goes through torch's safe loading and gives the selection back."""
-    selection = select(yolov3, PruneOptions(channels=0.5, blocks=2))
-    torch.save(selection.to_state(), tmp_path / "state.pt")
-    again = Selection.from_state(torch.load(tmp_path / "state.pt", weights_only=True), yolov3.cfg)
-    assert again.removed_blocks == selection.removed_blocks
-    assert all(np.array_equal(again.kept[conv], kept) for conv, kept in selection.kept.items())
