@@ -6,8 +6,12 @@ processes there are.
 
 from __future__ import annotations
 
+import logging
+
 from board_app.core.errors import UsageError
 from compress.config import TrainingConfig
+
+log = logging.getLogger(__name__)
 
 
 def micro_batches(batch: list[int], config: TrainingConfig, rank: int, processes: int) -> list[list[int]]:
@@ -28,3 +32,12 @@ def micro_batches(batch: list[int], config: TrainingConfig, rank: int, processes
     share = sum(groups[first:last], [])
     size = config.micro_batch or len(share)
     return [share[first : first + size] for first in range(0, len(share), size)]
+
+
+def warn_of_shared_statistics(config: TrainingConfig, processes: int) -> None:
+    """Log where the results follow from the number of processes."""
+    if processes > 1 and not (config.statistics_batch or config.micro_batch):
+        log.warning(
+            "batch statistics are those of each process's share, so results change with the number of processes; "
+            "statistics_batch keeps them the same"
+        )

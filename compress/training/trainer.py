@@ -24,7 +24,7 @@ from compress.training import early_stop, processes
 from compress.training.average import AveragedNetwork, Network
 from compress.training.batch import Batch, Metrics, StepHook
 from compress.training.checkpoint import State, load_state, save_state
-from compress.training.cutting import micro_batches
+from compress.training.cutting import micro_batches, warn_of_shared_statistics
 from compress.training.evaluation import evaluate
 from compress.training.loader import TrainingImages, epoch_order, load_batches
 from compress.training.memory import memory_for
@@ -77,6 +77,8 @@ class Training(Generic[Network]):
         self.network.to(self._device)
         self.network.to(memory_format=torch.channels_last)  # twice as fast as the default on a CPU
         processes.share_of_main(self.network)
+        if processes.is_main():
+            warn_of_shared_statistics(self.config, processes.count())
         self._average: AveragedNetwork[Network] = AveragedNetwork(self.network, self.config.ema_steps)
         self._optimiser = OptimiserStep(self.network, self.config, self.hook, self._device)
         self._steps_per_epoch = max(1, len(self.images) // self.config.batch_size)

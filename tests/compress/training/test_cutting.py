@@ -6,7 +6,7 @@ import pytest
 
 from board_app.core.errors import UsageError
 from compress.config import TrainingConfig
-from compress.training.cutting import micro_batches
+from compress.training.cutting import micro_batches, warn_of_shared_statistics
 
 BATCH = list(range(100, 116))
 
@@ -32,3 +32,13 @@ def test_more_processes_than_groups_are_refused() -> None:
     config = TrainingConfig(batch_size=16, statistics_batch=8)
     with pytest.raises(UsageError, match="for each of 3 processes, found 2.*lower statistics_batch"):
         micro_batches(BATCH, config, 0, 3)
+
+
+def test_statistics_of_shares_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Only where several processes divide a batch whose groups nobody has set."""
+    warn_of_shared_statistics(TrainingConfig(), 1)
+    warn_of_shared_statistics(TrainingConfig(statistics_batch=4), 2)
+    warn_of_shared_statistics(TrainingConfig(micro_batch=4), 2)
+    assert not caplog.records
+    warn_of_shared_statistics(TrainingConfig(), 2)
+    assert "statistics_batch" in caplog.text
