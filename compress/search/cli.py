@@ -17,9 +17,9 @@ from compress.stage_flags import add_print_config
 def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `search`."""
     parser.description = (
-        "Vary what the section `search` of CONFIG names, run every trial as a run of its own in runs/NAME/search/, and find the "
-        "Pareto front of mAP50 against predicted DPU time. The same command on more processes or machines, with the "
-        "same --storage, adds workers; killed ones' trials are taken up again."
+        "Vary what the section `search` of CONFIG names, run every trial as a run of its own in runs/NAME/search/, and "
+        "find the Pareto front of mAP50 against predicted DPU time. The same command on more processes or machines, "
+        "with the same --storage, adds workers; killed ones' trials are taken up again."
     )
     parser.epilog = (
         "examples:\n"

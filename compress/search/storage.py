@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,16 +103,18 @@ def _storage(storage: str) -> BaseStorage:
         ) from error
 
 
-def _database(url: URL) -> RDBStorage:
+def _database(url: URL, tries: int = _TRIES) -> RDBStorage:
     if url.drivername == "postgresql":  # which module that means differs between versions of SQLAlchemy
         url = url.set(drivername="postgresql+psycopg2")
     sqlite = url.get_backend_name() == "sqlite"
     arguments = {"connect_args": {"timeout": _LOCKED_S}} if sqlite else {"pool_pre_ping": True}
-    for _ in range(_TRIES):
-        with suppress(IntegrityError, ProgrammingError, *([OperationalError] if sqlite else [])):
-            return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=arguments)
-        time.sleep(random.uniform(0.1, 1))  # noqa: S311  another worker was making the tables
-    return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=arguments)
+    try:
+        return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=arguments)
+    except (IntegrityError, ProgrammingError, OperationalError) as error:  # another worker was making the tables?
+        if tries == 1 or (isinstance(error, OperationalError) and "already exists" not in str(error)):
+            raise
+    time.sleep(random.uniform(0.1, 1))  # noqa: S311
+    return _database(url, tries - 1)
 
 
 def _journal(path: Path) -> JournalStorage:
