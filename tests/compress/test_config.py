@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from board_app.core.errors import UsageError
-from compress.config import CompressConfig, checked, load_config
+from compress.config import CompressConfig, TrainingConfig, checked, load_config
 
 
 def write(folder: Path, text: str) -> Path:
@@ -50,6 +50,16 @@ def test_shares_may_be_written_as_percent(tmp_path: Path) -> None:
         ),
         ("name: a\ndata: d\nprune: {board: x}\n", ["'board' in [prune]: expected one of zcu104"]),
         ("name: a\ndata: d\nprune: {method: slimming, target_ms: 3}\n", ["no target and no width_multiple"]),
+        (
+            "name: a\ndata: d\ntrain: {micro_batch: 8, statistics_batch: 3}\n",
+            ["'statistics_batch' in [train]: expected a divisor of micro_batch 8, found 3"],
+        ),
+        (
+            "name: a\ndata: d\ntrain: {multi_scale: [512, 256]}\n",
+            ["multiples of 32, the smaller first, found [512, 256]. Write the smallest and largest"],
+        ),
+        ("name: a\ndata: d\nsparsify: {patience: 2}\n", ["expected null", "are all the zeros there, found 2"]),
+        ("name: a\ndata: d\nquantize: {fine_tune: {precision: bf16}}\n", ["expected precision float32"]),
         ("name: a\ndata: d\nprune: {channels: x%}\n", ["expected a share, found 'x%'. Write 50% or 0.5"]),
         ("name: a\ndata: d\nprune: {channels: 85}\n", ["less than 1, found 85. Write 50% or 0.5"]),
         ("name: a\ndata: d\ntrain: {epochs: x}\n", ["expected a valid integer, found 'x'. Write a whole number"]),
@@ -102,3 +112,11 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     """It is told as a wrong use, like a missing file."""
     with pytest.raises(UsageError, match=r"found a folder. Name a \.yaml file"):
         load_config(tmp_path)
+
+
+def test_a_training_does_not_start_afresh_for_what_changes_no_result() -> None:
+    """How a batch is cut counts only where batch statistics follow from it; how often it is saved never does."""
+    whole = TrainingConfig(statistics_batch=4).result_settings()
+    assert TrainingConfig(statistics_batch=4, micro_batch=8, checkpoint_minutes=5).result_settings() == whole
+    assert TrainingConfig(statistics_batch=2).result_settings() != whole
+    assert TrainingConfig(micro_batch=8).result_settings() != TrainingConfig().result_settings()
