@@ -70,6 +70,7 @@ def test_every_stage_leaves_what_the_next_one_needs(small_run: Callable[..., Pat
         assert (folder / stage / "metrics.jsonl").exists() and not (folder / stage / "checkpoint.pt").exists()
     figures = sorted(path.name for path in folder.rglob("figure*.svg"))
     assert [name[:7] for name in figures] == ["figure1", "figure2", "figure3", "figure4"]
+    assert (folder / "sparsify" / "figure2_gammas.gif").exists()
     report = json.loads((folder / "prune" / "prune.json").read_text())
     assert report["compact_vs_masked_max_abs"] <= 1e-4 and report["blocks_removed"] == 2
     assert report["params_after"] < 0.6 * report["params_before"]
