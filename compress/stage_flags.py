@@ -9,7 +9,13 @@ from typing import Any
 
 from board_app.core.errors import UsageError
 
-STARTS_FROM = {"sparsify": "train", "prune": "sparsify", "distill": "prune", "quantize": "distill"}
+STARTS_FROM = {  # every stage but the first, and the one whose result it takes
+    "sparsify": "train",
+    "prune": "sparsify",
+    "distill": "prune",
+    "quantize": "distill",
+    "bundle": "quantize",
+}
 _NETWORK = ("cfg", "weights", "model")
 
 

@@ -16,6 +16,7 @@ from compress.darknet.cost import gmacs, parameter_count
 from compress.darknet.model_files import load_model, model_paths
 from compress.darknet.network import DarknetNetwork
 from compress.data.dataset import Dataset, open_dataset
+from compress.stage_flags import STARTS_FROM
 from compress.stages.folder import StageFolder
 from compress.starting_point import check_starting_point
 from compress.training.batch import Metrics
@@ -23,7 +24,6 @@ from compress.training.evaluation import evaluate
 from compress.training.loader import TrainingImages
 
 Network = str | tuple[Path, ...]  # a stage's name, or as in `given`: a stage folder, or a cfg and weights
-BEFORE = {"sparsify": "train", "prune": "sparsify", "distill": "prune", "quantize": "distill", "bundle": "quantize"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Run:
             if name in needed or getattr(self.config.given, name, None):
                 continue
             needed.add(name)
-            asked += [BEFORE[name]] if name in BEFORE else []
+            asked += [STARTS_FROM[name]] if name in STARTS_FROM else []
             teacher = self.config.distill.teacher
             asked += [teacher] if name == "distill" and isinstance(teacher, str) else []
         return needed

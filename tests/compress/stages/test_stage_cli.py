@@ -77,7 +77,7 @@ def test_print_config_shows_what_holds_and_where_it_comes_from(
     text = capsys.readouterr().out
     assert CompressConfig.model_validate(yaml.safe_load(text)) == config
     origins = {line.split(":")[0].strip(): line.rpartition("# ")[2] for line in text.splitlines() if "# " in line}
-    assert origins["topology"] == "default" and origins["input_hw"] == str(path)
+    assert origins["topology"] == "default" and origins["cfg"] == str(path)
     assert main([command, str(path), "--print-config", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["origins"]["train.epochs"] == str(path) and document["origins"]["train.ema_steps"] == "default"
