@@ -34,16 +34,21 @@ class FlipCare:
         augment: `flip_swaps` names pairs that become each other, `flip_never` those whose pictures stay as they are.
         class_names: in the order of the class ids.
     Raises:
-        UsageError: it names classes that the data does not have, all of them.
+        UsageError: it names classes that the data does not have, all of them; or a class in two pairs.
     """
 
     def __init__(self, augment: AugmentConfig, class_names: Sequence[str]) -> None:
-        named = [name for pair in augment.flip_swaps for name in pair] + list(augment.flip_never)
-        unknown = sorted(set(named) - set(class_names))
+        swapped = [name for pair in augment.flip_swaps for name in pair]
+        unknown = sorted({*swapped, *augment.flip_never} - set(class_names))
         if unknown:
             raise UsageError(
                 f"'flip_swaps' and 'flip_never' in [augment]: expected classes of the data "
                 f"({', '.join(class_names)}), found {', '.join(unknown)}. Correct the names"
+            )
+        twice = sorted({name for name in swapped if swapped.count(name) > 1})
+        if twice:
+            raise UsageError(
+                f"'flip_swaps' in [augment]: expected every class once, found {', '.join(twice)} again. Keep one pair of it"
             )
         position = {name: index for index, name in enumerate(class_names)}
         self._mirrored = torch.arange(len(class_names))

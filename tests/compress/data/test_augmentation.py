@@ -128,6 +128,8 @@ def test_unknown_classes_in_the_mirror_are_named_at_once() -> None:
     augment = AugmentConfig(flip_swaps=(("LEFT", "RIHGT"),), flip_never=("SING",))
     with pytest.raises(UsageError, match="LEFT, RIGHT, SIGN.*found RIHGT, SING"):
         FlipCare(augment, NAMES)
+    with pytest.raises(UsageError, match="every class once, found RIGHT again"):
+        FlipCare(AugmentConfig(flip_swaps=(("LEFT", "RIGHT"), ("RIGHT", "SIGN"))), NAMES)
 
 
 def test_boxes_that_are_cut_too_far_go() -> None:
