@@ -48,7 +48,7 @@ class FlipCare:
         twice = sorted({name for name in swapped if swapped.count(name) > 1})
         if twice:
             raise UsageError(
-                f"'flip_swaps' in [augment]: expected every class once, found {', '.join(twice)} again. Keep one pair of it"
+                f"'flip_swaps' in [augment]: expected every class once, found {', '.join(twice)} again. Keep one pair"
             )
         position = {name: index for index, name in enumerate(class_names)}
         self._mirrored = torch.arange(len(class_names))
