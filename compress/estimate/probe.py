@@ -27,6 +27,7 @@ from compress.training.trainer import Training
 STEPS = 3  # of a probe; the first warms up
 STATISTICS_IMAGES = 128  # through the network for BN statistics, before an evaluation
 _SMALLEST = 64  # pixels of a side: below, a batch of one has no BN statistics
+_NO_RATE = 1e-12  # an untrained network at full rate may run off to infinity; the time is the same
 _SECONDS = 6.0  # that the steps of a probe may take
 _WORTH = 1.5  # times the last step: what a further probe must be to be run
 _MEMORY_SHARE = 0.5  # of what is available, that a probe may take
@@ -157,10 +158,16 @@ class Prober:
             "micro_batch": step.at_once,
             "evaluate_every": 1,
         }
-        changes |= {"statistics_batch": None, "multi_scale": None, "patience": None, "checkpoint_minutes": None}
+        changes |= {
+            "learning_rate": _NO_RATE,
+            "statistics_batch": None,
+            "multi_scale": None,
+            "patience": None,
+            "checkpoint_minutes": None,
+        }
         config = training.model_copy(update=changes)
         forget_peak()
-        with tempfile.TemporaryDirectory() as folder, _quiet():
+        with tempfile.TemporaryDirectory() as folder, quiet():
             network, hook = work(step.input_hw)
             network = cast("DarknetNetwork", network)  # a training takes either
             images, held_out = self._images(step, STEPS * step.images), self._images(step, step.images)
@@ -245,10 +252,10 @@ def _noted(hook: StepHook) -> tuple[list[float], list[Peak]]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No lines about the epochs of a probe."""
+def quiet() -> Iterator[None]:
+    """No lines about the epochs of a probe, or about numbers that nobody trained."""
     before = logging.root.manager.disable
-    logging.disable(logging.INFO)
+    logging.disable(logging.WARNING)
     try:
         yield
     finally:

@@ -19,11 +19,12 @@ from compress.darknet.testing import randomise
 from compress.darknet.topologies import with_anchors
 from compress.estimate.memory import Peak, available_bytes, forget_peak, peak
 from compress.estimate.pictures import Pictures, pictures_of
-from compress.estimate.probe import Prober, Workload
+from compress.estimate.probe import Prober, Workload, quiet
 from compress.estimate.stage_estimate import Splits, StageEstimate, training_estimate
 from compress.pruning import prune
 from compress.quantization import QuantizedNetwork, quantize
 from compress.quantization.grid_network import GridNetwork
+from compress.quantization.quantizer import Equalization
 from compress.quantization.report import measure
 from compress.stages.driver import STAGE_NAMES
 from compress.stages.pruning import prune_options
@@ -37,7 +38,7 @@ from compress.training.sparsity import Sparsity
 
 log = logging.getLogger(__name__)
 _FLOAT_BYTES = 4
-_CALIBRATION_IMAGES = 2
+_CALIBRATION_IMAGES = 1
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class _Estimator:
 
         def work(input_hw: tuple[int, int]) -> tuple[GridNetwork, StepHook]:
             network = _fresh(self._small, input_hw)
-            on_grid = GridNetwork(network, self._quantized(network, 1))
+            on_grid = GridNetwork(network, self._quantized(network, "off"))
             return on_grid, teaching(self.run.config.distill, on_grid, lambda: _fresh(self._teacher, input_hw))
 
         tuning = self._training("quantize", self._small, config.fine_tune, work)
@@ -206,11 +207,11 @@ class _Estimator:
         forget_peak()
         network = _fresh(self._small, self.run.config.network.input_hw).eval()
         started = time.monotonic()
-        quantized = self._quantized(network, _CALIBRATION_IMAGES)
+        quantized = self._quantized(network, config.equalization)
         measure(quantized, self._batches(network, _CALIBRATION_IMAGES))
         seconds = (time.monotonic() - started) / _CALIBRATION_IMAGES
         evaluation_s = self._timed_evaluation(quantized, network)
-        origin = f"estimated from {_CALIBRATION_IMAGES} images calibrated"
+        origin = "estimated from one image calibrated"
         if config.calibration_target == "outputs":
             origin += "; the search by outputs comes on top"
         return StageEstimate(
@@ -218,9 +219,10 @@ class _Estimator:
             evaluation_s * splits.val, peak().process_bytes, 0, parameter_count(network.cfg), origin,
         )  # fmt: skip
 
-    def _quantized(self, network: DarknetNetwork, images: int) -> QuantizedNetwork:
-        config = self.run.config.quantize
-        return quantize(network, self._batches(network, images), config.bias_correction, "tensor", config.equalization)
+    def _quantized(self, network: DarknetNetwork, equalization: Equalization) -> QuantizedNetwork:
+        batches, correction = self._batches(network, _CALIBRATION_IMAGES), self.run.config.quantize.bias_correction
+        with quiet():
+            return quantize(network, batches, correction, "tensor", equalization)
 
     def _batches(self, network: DarknetNetwork, count: int) -> Iterator[Tensor]:
         images = self._plain_images(network.cfg.input_hw)
@@ -228,7 +230,7 @@ class _Estimator:
             yield to_input(torch.from_numpy(images.letterboxed(index % len(images))[0]).permute(2, 0, 1)[None])
 
     def _plain_images(self, input_hw: tuple[int, int]) -> TrainingImages:
-        samples = list(self.pictures.samples[:_CALIBRATION_IMAGES])
+        samples = list(self.pictures.samples[:2])
         return TrainingImages(samples, input_hw, None, self.run.config.seed, self.pictures.class_names)
 
     def _training(self, stage: str, cfg: Cfg, training: TrainingConfig, work: Workload) -> StageEstimate:
