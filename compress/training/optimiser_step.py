@@ -5,6 +5,7 @@ Source: Loshchilov & Hutter, Decoupled weight decay, arXiv:1711.05101 (AdamW).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,10 @@ from compress.training.targets import Targets, assign
 LABEL_TERMS = ("box", "objectness", "classes")
 _LARGEST_GRADIENT = 10.0  # norm; longer ones are shortened to it
 _HALF: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class NotFinite(Exception):
+    """A step whose loss or gradient is no number (its text says which); it was not taken."""
 
 
 class OptimiserStep:
@@ -51,7 +56,7 @@ class OptimiserStep:
         self._precision = config.precision
         self._scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
 
-    def take(self, batches: Sequence[Batch], images: int, step: int, rate: float) -> dict[str, Tensor]:
+    def take(self, batches: Sequence[Batch], images: int, step: int, rate: float) -> dict[str, float]:
         """Move the network by one step.
 
         Args:
@@ -60,7 +65,9 @@ class OptimiserStep:
             step: 0-based over the whole training.
             rate: the learning rate.
         Returns:
-            `loss`, its label terms and the hook's, of the whole batch: scalars on the device, still in work there.
+            `loss`, its label terms and the hook's, of the whole batch.
+        Raises:
+            NotFinite: in every process, before any parameter is changed.
         """
         targets = [assign(batch.truths, len(batch), self._network.heads, batch.size_hw) for batch in batches]
         positives = torch.tensor(float(sum(map(len, targets)))).to(self._device)
@@ -71,9 +78,12 @@ class OptimiserStep:
             terms = self._backward(batch.on(self._device), target.on(self._device), positives, len(batch) / images)
             for name, value in terms.items():
                 sums[name] = sums[name] + value if name in sums else value
-        self._move(sums, step, rate)
-        self._hook.after_step(step, rate)
-        return sums
+        self._add_up(sums)
+        self._scaler.unscale_(self._optimiser)
+        norm = nn.utils.clip_grad_norm_(self._parameters, _LARGEST_GRADIENT, foreach=True)
+        values = self._checked(sums, norm)
+        self._move(step, rate)
+        return values
 
     def _backward(self, batch: Batch, targets: Targets, positives: Tensor, share: float) -> dict[str, Tensor]:
         """Add a micro-batch's gradients; its share of every term."""
@@ -87,21 +97,33 @@ class OptimiserStep:
         self._scaler.scale(loss).backward()
         return {name: value.detach() for name, value in ({"loss": loss} | terms).items()}
 
-    def _move(self, sums: dict[str, Tensor], step: int, rate: float) -> None:
-        if processes.count() > 1:
-            for parameter in self._parameters:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-            processes.add_up(
-                [*(parameter.grad for parameter in self._parameters if parameter.grad is not None), *sums.values()]
-            )
-        self._scaler.unscale_(self._optimiser)
-        nn.utils.clip_grad_norm_(self._parameters, _LARGEST_GRADIENT, foreach=True)
+    def _add_up(self, sums: dict[str, Tensor]) -> None:
+        """Add up gradients and terms over all processes."""
+        if processes.count() == 1:
+            return
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        processes.add_up([*gradients, *sums.values()])
+
+    def _checked(self, sums: dict[str, Tensor], norm: Tensor) -> dict[str, float]:
+        """The terms as numbers, if they and the gradient's norm are some."""
+        *values, length = torch.stack([*sums.values(), norm]).tolist()
+        terms = dict(zip(sums, values, strict=True))
+        if not math.isfinite(terms["loss"]):
+            raise NotFinite(f"loss, found {terms['loss']}")
+        if not math.isfinite(length) and not self._scaler.is_enabled():  # the scaler leaves out such a step by itself
+            raise NotFinite(f"gradient, found one of length {length}")
+        return terms
+
+    def _move(self, step: int, rate: float) -> None:
         self._hook.before_step(step)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         self._scaler.step(self._optimiser)
         self._scaler.update()
+        self._hook.after_step(step, rate)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep beside the network."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Generic
 
 import torch
-from torch import Tensor
 
 from board_app.core.atomic_file import write_text
 from board_app.core.errors import RoadslimError
@@ -28,7 +26,7 @@ from compress.training.cutting import micro_batches, warn_of_shared_statistics
 from compress.training.evaluation import evaluate
 from compress.training.loader import TrainingImages, epoch_order, load_batches
 from compress.training.memory import memory_for
-from compress.training.optimiser_step import OptimiserStep
+from compress.training.optimiser_step import NotFinite, OptimiserStep
 from compress.training.schedule import rate_factor, size_at
 from compress.training.training_progress import TrainingProgress
 
@@ -151,11 +149,11 @@ class Training(Generic[Network]):
     def _step(self, epoch: int, indices: list[int], batches: list[Batch]) -> None:
         step = epoch * self._steps_per_epoch + self._so_far.steps
         with memory_for(max(map(len, batches)), batches[0].size_hw, self._device):
-            terms: dict[str, Tensor] = self._optimiser.take(batches, len(indices), step, self._rate(step))
+            try:
+                values = self._optimiser.take(batches, len(indices), step, self._rate(step))
+            except NotFinite as error:
+                raise self._not_finite(str(error), indices) from error
             self._average.update(step)
-            values = dict(zip(terms, torch.stack([*terms.values()]).tolist(), strict=True))
-        if not math.isfinite(values["loss"]):
-            raise self._not_finite(values["loss"], epoch, indices)
         self._so_far.steps += 1
         for name, value in values.items():
             self._so_far.sums[name] = self._so_far.sums.get(name, 0.0) + value
@@ -186,12 +184,13 @@ class Training(Generic[Network]):
         accuracy = evaluate(averaged, self.network.heads, self.held_out, self.class_names, self._device, together=True)
         return {"map50": accuracy.map50, "map50_95": accuracy.map50_95}
 
-    def _not_finite(self, loss: float, epoch: int, indices: Sequence[int]) -> RoadslimError:
+    def _not_finite(self, found: str, indices: Sequence[int]) -> RoadslimError:
+        epoch = len(self._history)
         files = [str(self.images.samples[index].image_path) for index in indices]
         named = ", ".join(files[:_NAMED_FILES]) + (" and others" if len(files) > _NAMED_FILES else "")
         kept = f"The checkpoint of epoch {epoch} is kept. " if epoch else ""
         return RoadslimError(
-            f"training: expected a finite loss, found {loss} in epoch {epoch + 1}, step {self._so_far.steps + 1}, "
+            f"training: expected a finite {found} in epoch {epoch + 1}, step {self._so_far.steps + 1}, "
             f"with the pictures {named}. {kept}Look at their labels with `roadslim data check`, "
             f"or lower learning_rate (now {self.config.learning_rate}), with which this stage starts afresh"
         )

@@ -13,7 +13,7 @@ from compress.config import TrainingConfig
 from compress.training.batch import Batch, StepHook
 from compress.training.loader import TrainingImages, load_batches
 from compress.training.loss import yolo_loss
-from compress.training.optimiser_step import OptimiserStep
+from compress.training.optimiser_step import NotFinite, OptimiserStep
 from compress.training.targets import assign
 
 CPU = torch.device("cpu")
@@ -94,3 +94,26 @@ def test_fp16_wants_a_gpu(network) -> None:
     """On a CPU it is refused at once, with what to take instead."""
     with pytest.raises(UsageError, match="fp16: expected a GPU.*bf16"):
         OptimiserStep(network, TrainingConfig(precision="fp16"), StepHook(), CPU)
+
+
+class Poison(StepHook):
+    """A term that is 0 or no number, and whose gradient is none."""
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    def extra_loss(self, batch: Batch, raw_heads) -> dict[str, Tensor]:
+        return {"poison": self._value * (0 * raw_heads[0].sum()).sqrt()}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(float("nan"), "loss, found nan"), (1.0, "gradient, found one of length nan")]
+)
+def test_a_step_that_is_no_number_is_not_taken(network, images: TrainingImages, value: float, words: str) -> None:
+    """A loss that is none, or a good one whose gradient is none: every parameter is as it was before."""
+    before = copy.deepcopy(dict(network.named_parameters()))
+    step = OptimiserStep(network.train(), TrainingConfig(), Poison(value), CPU)
+    with pytest.raises(NotFinite, match=words):
+        step.take(list(load_batches(images, 0, [[0, 1]])), 2, 0, 0.001)
+    for name, parameter in network.named_parameters():
+        assert torch.equal(parameter, before[name]), name

@@ -95,6 +95,23 @@ def test_a_loss_that_is_no_number_stops_with_the_pictures(network, images: Train
     assert len(training(network, images, tmp_path).run()[1]) == 3
 
 
+def test_a_gradient_that_is_no_number_reaches_no_checkpoint(network, images: TrainingImages, tmp_path: Path) -> None:
+    """In the last step of an epoch: the checkpoint of the epoch before has good weights, and is gone on from."""
+
+    class Poison(StepHook):
+        steps = 0
+
+        def extra_loss(self, batch: Batch, raw_heads) -> dict[str, torch.Tensor]:
+            self.steps += 1
+            return {"poison": (0 * raw_heads[0].sum()).sqrt()} if self.steps == 6 else {}
+
+    with pytest.raises(RoadslimError, match="expected a finite gradient, .* in epoch 2, step 3, with the pictures"):
+        training(network, images, tmp_path, Poison()).run()
+    averaged, history = training(network, images, tmp_path).run()
+    assert len(history) == 3
+    assert all(bool(parameter.isfinite().all()) for parameter in averaged.parameters())
+
+
 def test_too_little_memory_names_micro_batch(network, images: TrainingImages, tmp_path: Path) -> None:
     """Out of memory in a step is told with the pictures at once and their size."""
 
