@@ -1,4 +1,4 @@
-"""The processes of a training; how several work together is tested with real ones in test_several_processes.py."""
+"""The processes of a training; two real ones are in test_two_processes.py and in stages/test_several_processes.py."""
 
 from __future__ import annotations
 
