@@ -78,8 +78,7 @@ def check_dataset(path: Path, wanted: Wanted = EVERYTHING, near_duplicates: bool
     Args:
         path: the dataset.
         wanted: what is taken of it.
-        near_duplicates: whether to look for frames of one place in two splits too: some minutes for a few thousand
-            images.
+        near_duplicates: whether to look for frames of one place in two splits too, which takes longer than the rest.
     Raises:
         InputError: there is no dataset at `path`.
         UsageError: a class or a country in `wanted` that the dataset does not have.

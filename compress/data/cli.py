@@ -69,7 +69,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--near-duplicates",
         action="store_true",
-        help="look for frames of one place in two splits too; a minute for a thousand images",
+        help="look for frames of one place in two splits too; some 20 s of processor time for a thousand images",
     )
     parser.add_argument("--json", action="store_true", help="a JSON document on stdout")
     parser.set_defaults(run=_check)

@@ -11,7 +11,7 @@ import yaml
 
 from board_app.core.errors import InputError
 from compress.data.class_map import CLASS_LABELS
-from compress.data.coco_json import coco_class_names
+from compress.data.coco_json import coco_class_names, split_name
 from compress.data.countries import check_countries
 from compress.data.image_size import IMAGE_SUFFIXES
 from compress.data.voc_xml import annotation_folder, voc_class_names, voc_images
@@ -111,16 +111,19 @@ def _from_yaml(path: Path) -> Layout:
     kind, splits = document.get("format", "yolo"), document.get("splits")
     if kind not in ("yolo", "voc", "coco"):
         raise InputError(f"{path}: expected format yolo, voc or coco, found {kind!r}. Mend the file")
-    if not isinstance(splits, dict) or not splits:
+    if not isinstance(splits, dict) or not splits or not all(isinstance(source, str) for source in splits.values()):
         raise InputError(f"{path}: expected `splits:` with lines `train: train.txt`, found {splits!r}. Add them")
+    parameters = document.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise InputError(f"{path}: expected `parameters:` with lines `key: value`, found {parameters!r}. Leave it out")
     return Layout(
         root=path.parent,
         kind=kind,
         classes=classes,
         labels=labels,
         origin=str(document.get("origin", path.parent.name)),
-        splits={str(name): (path.parent / str(source),) for name, source in splits.items()},
-        parameters=dict(document.get("parameters") or {}),
+        splits={str(name): (path.parent / source,) for name, source in splits.items()},
+        parameters=parameters,
         name=str(document.get("name", path.parent.resolve().name)),
     )
 
@@ -199,5 +202,5 @@ def _voc_classes(root: Path, annotations: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _bare_coco(root: Path) -> Layout | None:
-    files = {path.stem.removeprefix("instances_"): path for path in sorted((root / "annotations").glob("*.json"))}
+    files = {split_name(path): path for path in sorted((root / "annotations").glob("*.json"))}
     return _bare(root, "coco", coco_class_names(next(iter(files.values()))), files) if files else None

@@ -66,6 +66,19 @@ def box_in_image(corners: Corners, size_hw: tuple[int, int]) -> Corners | Compla
     return clipped
 
 
+def stated_size_complaint(
+    stated_hw: tuple[object, object], size_hw: tuple[int, int], image_path: Path
+) -> Complaint | None:
+    """What is wrong when labels state another size than their picture's; a side that is no number says nothing."""
+    height, width = stated_hw
+    if not isinstance(height, int) or not isinstance(width, int) or 0 in stated_hw or stated_hw == size_hw:
+        return None
+    return Complaint(
+        f"expected the size of {image_path} ({size_hw[1]}x{size_hw[0]}), found {width}x{height}. "
+        "Give the image that was labelled"
+    )
+
+
 def _shown(corners: Sequence[float]) -> str:
     return " ".join(f"{corner:.6g}" for corner in corners) + " (xmin ymin xmax ymax, pixels)"
 

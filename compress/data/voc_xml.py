@@ -17,7 +17,7 @@ from compress.data.class_map import ClassMap
 from compress.data.image_size import IMAGE_SUFFIXES, NoImageError, image_size_hw
 from compress.data.list_file import listed
 from compress.data.problems import Complaint, Corners, Problem
-from compress.data.sample import Sample, box_in_image, sample_of
+from compress.data.sample import Sample, box_in_image, sample_of, stated_size_complaint
 
 _LARGEST_FILE_BYTES = 10 << 20
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -81,6 +81,10 @@ def parse_xml(content: bytes) -> Element:
     except expat.ExpatError as error:
         found = expat.ErrorString(error.code)
         raise VocError(f"expected well-formed XML, found {found}. Replace the file", error.lineno) from error
+    except VocError:
+        raise
+    except (LookupError, ValueError) as error:  # an encoding that expat does not know, or one of several bytes
+        raise VocError(f"expected XML in UTF-8, found {error}. Save it in UTF-8", 1) from error
     return document.children[0]
 
 
@@ -168,13 +172,10 @@ def _sample(root: Element, path: Path, image_path: Path, classes: ClassMap, prob
     size_hw = image_size_hw(image_path)
     stated = root.first("size")
     if stated is not None:
-        width, height = (_integer(stated.first(tag)) for tag in ("width", "height"))
-        if width and height and (height, width) != size_hw:
-            message = (
-                f"expected the size of {image_path} ({size_hw[1]}x{size_hw[0]}), found {width}x{height}. "
-                "Give the image that was labelled"
-            )
-            problems.append(Problem(path, stated.line, message))
+        height, width = (_integer(stated.first(tag)) for tag in ("height", "width"))
+        complaint = stated_size_complaint((height, width), size_hw, image_path)
+        if complaint is not None:
+            problems.append(complaint.at(path, stated.line, image_path))
             return sample_of(image_path, [], [])
     boxes, class_ids = [], []
     for element in root.all("object"):
@@ -222,5 +223,5 @@ def _box(element: Element, size_hw: tuple[int, int]) -> Corners | Complaint:
 def _integer(element: Element | None) -> int | None:
     try:
         return int(float(element.text)) if element is not None else None
-    except ValueError:
+    except (ValueError, OverflowError):  # OverflowError: infinity
         return None

@@ -75,8 +75,8 @@ def _parse_line(fields: list[str], size_hw: tuple[int, int], classes: ClassMap) 
     """The class as the file counts and the box in pixels, or what is wrong."""
     if len(fields) != 5:
         return Complaint(f"expected 5 fields ({_FIELDS}), found {len(fields)}. Mend or remove the line")
-    if not re.fullmatch("[0-9]+", fields[0]):
-        return Complaint(f"expected a whole number as class, found {fields[0]!r}. Mend or remove the line")
+    if not re.fullmatch("[0-9]{1,9}", fields[0]):
+        return Complaint(f"expected a whole number as class, found {fields[0][:20]!r}. Mend or remove the line")
     count = len(classes.classes)
     if int(fields[0]) >= count:
         listing = ", ".join(classes.classes)
@@ -108,7 +108,7 @@ def _number(field: str) -> float | None:
 def _label_text(label_path: Path, image_path: Path, problems: list[Problem]) -> str | None:
     try:
         return label_path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         message = (
             f"expected the labels of {image_path} in this file, found no such file. "
             "Label the image; an empty file says that it shows no damage"

@@ -119,6 +119,8 @@ def test_dataset_yaml(yolo_folder: Path) -> None:
         ("classes: [a, b]\nlabels: [a]\nsplits: {val: val.txt}", "expected 2 labels"),
         ("classes: [a]\nformat: tf\nsplits: {val: val.txt}", "yolo, voc or coco"),
         ("classes: [a]", "`splits:`"),
+        ("classes: [a]\nsplits: {val: [a.txt, b.txt]}", "`splits:`"),
+        ("classes: [a]\nsplits: {val: val.txt}\nparameters: 3", "`parameters:`"),
         ("clases: [a]\nsplits: {val: val.txt}", "unknown key 'clases'"),
         ("classes: [D00, D10, Repair]\nsplits: {val: other.txt}", "other.txt: expected a list of images"),
         ("classes: [D00, D00]\nsplits: {val: val.txt}", "D00 twice"),

@@ -78,6 +78,8 @@ def test_wrong_object(voc_folder: Maker, objects: str, expected: str) -> None:
             '<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><annotation>&e;</annotation>',
             "without <!DOCTYPE>, found one",
         ),
+        ('<?xml version="1.0" encoding="gbk"?><annotation/>', "expected XML in UTF-8, found multi-byte"),
+        ('<?xml version="1.0" encoding="klingon"?><annotation/>', "Save it in UTF-8"),
     ],
 )
 def test_wrong_document(voc_folder: Maker, text: str, expected: str) -> None:
@@ -104,6 +106,13 @@ def test_size_of_another_image(voc_folder: Maker) -> None:
     root = voc_folder("", size="<width>512</width><height>512</height>")
     with pytest.raises(InputError, match=r"expected the size of .*7.jpg \(100x80\), found 512x512"):
         read_voc(root, CLASSES)
+
+
+@pytest.mark.parametrize("side", ["", "0", "inf", "wide"])
+def test_a_size_that_is_none_is_passed_over(voc_folder: Maker, side: str) -> None:
+    """A stated side that is no number says nothing about the image."""
+    root = voc_folder("", size=f"<width>{side}</width><height>512</height>")
+    assert len(read_voc(root, CLASSES)) == 1
 
 
 def test_missing_image_and_missing_annotation(voc_folder: Maker) -> None:

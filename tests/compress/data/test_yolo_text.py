@@ -27,6 +27,7 @@ def parsed(text: str) -> tuple[np.ndarray, list[Problem]]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
+        ("9" * 5000 + " 0.5 0.5 0.1 0.1", "whole number as class, found '99999999999999999999'"),
         ("0 0.5 0.5 0.1", "expected 5 fields"),
         ("0 0.5 0.5 0.1 0.1 0.9", "found 6"),
         ("3 0.5 0.5 0.1 0.1", r"class from 0 to 2 \(D00, D10, Repair\), found 3"),
