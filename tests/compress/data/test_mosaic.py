@@ -44,3 +44,16 @@ def test_the_same_chance_gives_the_same_mosaic() -> None:
     pictures = [coloured(number) for number in range(4)]
     one, two = (mosaic(pictures, 0.5, CARE, (32, 32), np.random.default_rng(7)) for _ in range(2))
     assert all(map(torch.equal, one, two))
+
+
+def test_each_picture_is_mirrored_with_care_for_its_classes() -> None:
+    """Left becomes right in each mirrored quarter; a picture with a class that must not be mirrored stays as it is."""
+    care = FlipCare(AugmentConfig(flip_swaps=(("LEFT", "RIGHT"),), flip_never=("SIGN",)), ("LEFT", "RIGHT", "SIGN"))
+    rising = np.repeat(np.tile(np.arange(60, dtype=np.uint8) * 4, (40, 1))[..., None], 3, 2)  # brighter to the right
+    everywhere = boxes_of(np.array([[0, 0, 60, 40]]), (40, 60))
+    pictures = [(image_of(rising), everywhere, torch.tensor([label])) for label in (0, 1, 2, 0)]
+    image, boxes, labels = mosaic(pictures, 1.0, care, (64, 96), np.random.default_rng(1))
+    assert labels.tolist() == [1, 0, 2, 1]
+    for (x1, y1, x2, _), label in zip(boxes.int().tolist(), labels.tolist(), strict=True):
+        row = pixels_of(image)[y1 + 1, x1:x2, 0].astype(int)
+        assert (row[-1] > row[0]) == (label == 2)

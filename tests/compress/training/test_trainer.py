@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,6 +65,14 @@ def test_an_interrupted_training_ends_with_the_same_weights(network, images, tmp
     assert len(history) == 3
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_a_training_that_fails_leaves_no_thread(network, images: TrainingImages, tmp_path: Path) -> None:
+    """The threads that load pictures end with it, even while someone still looks at the error."""
+    with pytest.raises(KeyboardInterrupt) as error:
+        training(network, images, tmp_path, StopAfter(0)).run()
+    assert error.tb is not None
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("pictures")]
 
 
 def test_metrics_are_whole_after_a_kill_right_behind_the_last_checkpoint(network, images, tmp_path: Path) -> None:
