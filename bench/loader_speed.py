@@ -37,7 +37,7 @@ def main() -> None:
     torch.set_num_threads(1)
     dataset = open_dataset(args.dataset, "train")
     rows = [
-        {"mosaic": share, **_timed(dataset.samples[: args.images], tuple(args.size), share)} for share in (0.0, 0.999)
+        {"mosaic": share, **_timed(dataset.samples[: args.images], tuple(args.size), share)} for share in (0.0, 1.0)
     ]
     if args.json:
         print(json.dumps(rows, indent=1))

@@ -34,6 +34,7 @@ def _share(value: Any) -> Any:
 
 
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, lt=1, description="Write 50% or 0.5")]
+Chance = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1, description="Write 50% or 0.5")]
 Range = Annotated[
     tuple[Annotated[float, BeforeValidator(_share)], Annotated[float, BeforeValidator(_share)]],
     Field(description="Write a range: [LOW, HIGH]"),
@@ -79,13 +80,13 @@ class NetworkConfig(_Section):
 class AugmentConfig(_Section):
     """How training images vary; 0 turns a kind off."""
 
-    flip: Share = 0.5
+    flip: Chance = 0.5
     translate: Share = 0.1  # of the image size
     scale: Share = 0.2  # 0.2: between 80 % and 120 %
     brightness: Share = 0.3
     contrast: Share = 0.3
     saturation: Share = 0.3
-    mosaic: Share = 0.0  # of the pictures are made of parts of four
+    mosaic: Chance = 0.0  # of the pictures are made of parts of four
     flip_swaps: tuple[tuple[str, str], ...] = Field(
         default=(), description="Write pairs of classes that become each other in a mirror: [[LEFT, RIGHT]]"
     )
