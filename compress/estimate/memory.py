@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import resource
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,11 @@ class Peak:
 
 
 def forget_peak() -> None:
-    """Begin anew; where the kernel cannot forget older peaks, they stay."""
+    """Begin anew, without what is no longer used; where the kernel cannot forget older peaks, they stay."""
+    gc.collect()
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc, which keeps what was freed
+    if give_back:
+        give_back(0)
     if _RESET.exists():
         _RESET.write_text(_RESET_PEAK, encoding="ascii")
     if torch.cuda.is_available():
@@ -50,7 +56,7 @@ def kept_for_backward(network: nn.Module, images: Tensor) -> int:
         storage = values.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
-        return values
+        return values.detach()  # a node that kept its own output would never go
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda values: values):
         raw_heads = network.train()(images)
@@ -64,3 +70,9 @@ def available_bytes() -> int:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     raise OSError("/proc/meminfo: expected a line MemAvailable, found none. Estimates need Linux 3.14 or newer.")
+
+
+def available_to_steps() -> int:
+    """What a step can take: of the GPU's memory where there is one."""
+    here = available_bytes()
+    return min(here, torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else here

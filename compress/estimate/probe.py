@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,7 +74,7 @@ class Cost:
         save_s: seconds of what else ends an epoch: the checkpoint.
         process_bytes: the most memory in use by the end of a step.
         gpu_bytes: the same of a GPU.
-        kept_bytes: of them what the step's pictures leave in memory until the backward pass.
+        kept_bytes: what the step's pictures leave in memory until the backward pass, in float32.
         end_bytes: the most memory in use by the end of the epoch.
         checkpoint_bytes: on disk while the training runs.
     """
@@ -95,7 +95,7 @@ class Cost:
         return max(self.process_bytes, self.end_bytes)
 
     def scaled(self, smaller: Cost, step: Step) -> Cost:
-        """Another step's cost: its time on the line through this one and a smaller one, its memory by what it keeps."""
+        """Another step's cost, its time and memory on the line through this one and a smaller one."""
         if step == self.step:
             return self
 
@@ -105,18 +105,13 @@ class Cost:
             slope = (mine - other) / (at - other_at) if at > other_at else mine / at
             return float(mine + max(slope, 0.0) * (wanted - at))
 
-        growth = step.pixels_at_once / self.step.pixels_at_once
-        more_bytes = int(self.kept_bytes * max(growth - 1, 0.0))
-        return Cost(
+        return replace(
+            self,
             step=step,
             step_s=along("step_s", "pixels"),
             evaluation_s=along("evaluation_s", "picture"),
-            save_s=self.save_s,
-            process_bytes=self.process_bytes + (0 if self.gpu_bytes else more_bytes),
-            gpu_bytes=self.gpu_bytes + (more_bytes if self.gpu_bytes else 0),
-            kept_bytes=self.kept_bytes + more_bytes,
-            end_bytes=self.end_bytes,
-            checkpoint_bytes=self.checkpoint_bytes,
+            process_bytes=int(along("process_bytes", "pixels_at_once")),
+            gpu_bytes=int(along("gpu_bytes", "pixels_at_once")),
         )
 
 
@@ -128,7 +123,7 @@ class Prober:
         config: the run's.
         samples: pictures to take, again and again if they are few.
         class_names: of the pictures' class ids.
-        memory_bytes: what a probe may take.
+        memory_bytes: what a step has, of which a probe takes a part.
     """
 
     config: CompressConfig
@@ -213,7 +208,8 @@ def _largest_within(first: Cost, wanted: Step, memory_bytes: float) -> Step:
     def within(step: Step) -> bool:
         seconds = STEPS * first.step_s * step.pixels / first.step.pixels
         growth = max(step.pixels_at_once / first.step.pixels_at_once - 1, 0.0)
-        return seconds <= _SECONDS and first.process_bytes + growth * first.kept_bytes <= memory_bytes
+        needed = (first.gpu_bytes or first.process_bytes) + growth * first.kept_bytes
+        return seconds <= _SECONDS and needed <= memory_bytes
 
     return next(filter(within, _downwards(wanted, first.step)), first.step)
 

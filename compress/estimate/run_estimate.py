@@ -17,7 +17,7 @@ from compress.darknet.cost import gmacs, parameter_count
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import randomise
 from compress.darknet.topologies import with_anchors
-from compress.estimate.memory import Peak, available_bytes, forget_peak, peak
+from compress.estimate.memory import Peak, available_bytes, available_to_steps, forget_peak, peak
 from compress.estimate.pictures import Pictures, pictures_of
 from compress.estimate.probe import Prober, Workload, quiet
 from compress.estimate.stage_estimate import Splits, StageEstimate, training_estimate
@@ -70,9 +70,9 @@ def estimate_run(config: CompressConfig, until: str, images: int | None = None) 
     run = Run(config.model_copy(update={"network": network}))
     torch.set_num_threads(config.threads or torch.get_num_threads())
     with pictures_of(run, images) as pictures:
-        estimator = _Estimator(run, pictures, available_bytes())
+        here, estimator = available_bytes(), _Estimator(run, pictures)
         stages = [getattr(estimator, name)() for name in STAGE_NAMES if name in run.stages_to(until)]
-        return RunEstimate(tuple(stages), pictures.splits, pictures.note, estimator.memory_bytes)
+        return RunEstimate(tuple(stages), pictures.splits, pictures.note, here)
 
 
 @dataclass
@@ -81,7 +81,6 @@ class _Estimator:
 
     run: Run
     pictures: Pictures
-    memory_bytes: int
 
     def train(self) -> StageEstimate:
         """The full network's plain training."""
@@ -235,7 +234,7 @@ class _Estimator:
 
     def _training(self, stage: str, cfg: Cfg, training: TrainingConfig, work: Workload) -> StageEstimate:
         log.info("%-9s measuring some steps", stage)
-        prober = Prober(self.run.config, self.pictures.samples, self.pictures.class_names, self.memory_bytes)
+        prober = Prober(self.run.config, self.pictures.samples, self.pictures.class_names, available_to_steps())
         cost, ran = prober.cost(work, training)
         size = parameter_count(cfg), gmacs(cfg)
         return training_estimate(stage, size, training, cost, ran, self.pictures.splits, self._cache_bytes())

@@ -88,7 +88,7 @@ def training_estimate(
 
 def _origin(wanted: Step, ran: Step) -> str:
     text = f"estimated from {STEPS - 1} measured steps of {_words(ran)}"
-    return text if ran == wanted else f"{text}, scaled to {_words(wanted)} by multiply-accumulates"
+    return text if ran == wanted else f"{text} and of smaller ones, scaled by their pixels to {_words(wanted)}"
 
 
 def _words(step: Step) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +19,27 @@ def test_what_is_kept_are_the_inputs_of_what_has_gradients(images: int, side: in
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.LeakyReLU(0.1), nn.Conv2d(4, 2, 1))
     pixels = images * side * side
     assert kept_for_backward(network, torch.zeros(images, 3, side, side)) == 4 * pixels * (3 + 4 + 4)
+
+
+def test_nothing_of_it_stays() -> None:
+    """A node that saves its own output, as an exponential does, is freed with the rest."""
+    network = Exponential()
+    factor = weakref.ref(network.factor)
+    kept_for_backward(network, torch.zeros(1, 3, 8, 8))
+    del network
+    gc.collect()
+    assert factor() is None
+
+
+class Exponential(nn.Module):
+    """Its gradient needs its result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.factor * x).exp()
 
 
 def test_the_peak_is_that_since_it_was_forgotten() -> None:
