@@ -117,7 +117,9 @@ def _run_all(args: argparse.Namespace) -> int:
 def _estimate(config: CompressConfig, args: argparse.Namespace) -> int:
     from compress.estimate import estimate_run
     from compress.estimate.text import estimate_document, estimate_text
+    from compress.training.processes import check_alone
 
+    check_alone("--estimate", "Leave out torchrun or accelerate: it measures one process")
     estimate = estimate_run(config, args.until, args.images)
     print(json.dumps(_header() | estimate_document(estimate), indent=1) if args.json else estimate_text(estimate))
     return 0

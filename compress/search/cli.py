@@ -62,7 +62,9 @@ def _run(args: argparse.Namespace) -> int:
     from compress.search.storage import reachable
     from compress.search.trial import run_trial
     from compress.stages.run import Run
+    from compress.training.processes import check_alone
 
+    check_alone("search", "Start each worker without torchrun or accelerate: `roadslim search CONFIG --storage URL`")
     choice = Choice(args.choose, args.max_ms)
     storage = args.storage or default_storage(config)
     study = search(

@@ -21,7 +21,7 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, distributed
 
-from board_app.core.errors import RoadslimError
+from board_app.core.errors import RoadslimError, UsageError
 
 T = TypeVar("T")
 _PATIENCE = timedelta(minutes=30)  # a process that died is noticed at once; this is for a network that fell silent
@@ -32,11 +32,15 @@ def _state() -> PartialState:
     cpu = not torch.cuda.is_available()
     if not cpu:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may differ from run to run
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    state = PartialState(cpu=cpu, **({"timeout": _PATIENCE} if several else {}))
+    state = PartialState(cpu=cpu, **({"timeout": _PATIENCE} if _started() > 1 else {}))
     if state.num_processes > 1:
         signal.signal(signal.SIGTERM, _told_to_end)
     return state
+
+
+def _started() -> int:
+    """How many a launcher says that it started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _told_to_end(number: int, frame: FrameType | None) -> None:
@@ -46,6 +50,16 @@ def _told_to_end(number: int, frame: FrameType | None) -> None:
 def count() -> int:
     """How many processes there are; 1 where nobody started several."""
     return int(_state().num_processes)
+
+
+def check_alone(command: str, instead: str) -> None:
+    """Refuse a command that each process would run for itself.
+
+    Raises:
+        UsageError: a launcher started several; `instead` says what to do.
+    """
+    if _started() > 1:
+        raise UsageError(f"{command}: expected one process, found {_started()} that were started together. {instead}")
 
 
 def rank() -> int:

@@ -55,6 +55,15 @@ def test_images_without_an_estimate_is_refused(
     assert "--images: expected --estimate with it" in capsys.readouterr().err
 
 
+def test_processes_started_together_are_refused(
+    small_run: Callable[[], Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is measured is one process."""
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert main(["compress", str(small_run()), "--estimate"]) == 2
+    assert "--estimate: expected one process, found 4" in capsys.readouterr().err
+
+
 def test_too_little_memory_is_said() -> None:
     """The table ends with the stages that would not fit."""
     stages = [

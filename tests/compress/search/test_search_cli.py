@@ -98,3 +98,13 @@ def test_a_config_without_a_search(small_run: Callable[[], Path], capsys: pytest
     """Says which keys there are."""
     assert main(["search", str(small_run()), "--trials", "1"]) == 2
     assert "[search]: expected something to vary, one of input_hw, width, blocks" in capsys.readouterr().err
+
+
+def test_processes_started_together_are_refused(
+    small_search: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers are started one by one: trials would wait for one another."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["search", str(small_search), "--trials", "1"]) == 2
+    assert "search: expected one process, found 2 that were started together" in capsys.readouterr().err
+    assert not load_config(small_search).folder.exists()
