@@ -10,7 +10,7 @@ from compress.darknet.network import DarknetNetwork
 from compress.pruning.blocks import Block, removable_blocks
 from compress.pruning.costs import Costs, costed_layers
 from compress.pruning.groups import channel_groups
-from compress.pruning.importance import betas, channel_importance, strongest_first, unit_sums
+from compress.pruning.importance import betas, channel_importance, strongest_first, unit_sums, worth
 from compress.pruning.options import Selection
 
 _NOTHING = Costs(0, 0, 0.0)
@@ -22,7 +22,7 @@ class CutNetwork:
     Attributes:
         groups: in the order of `channel_groups`; a `group` below is a position in it.
         units: how many of every group are kept.
-        kept: for every group the importance that its strongest 0, 1, 2 ... units have in all.
+        worth: for every group what its strongest 0, 1, 2 ... units are worth (compress.pruning.importance.worth).
         alive: how many units of every group have an importance.
         layers: all that cost something, at any width, and
         channels: their input and output channels now; a `layer` below is a position in these.
@@ -54,8 +54,9 @@ class CutNetwork:
                 self.readers[group][index] = per_unit
 
         self._order: list[np.ndarray] = [np.arange(units) for units in self.units]
-        self.kept: list[list[float]] = [[0.0] * (units + 1) for units in self.units]
+        self.worth: list[list[float]] = [[0.0] * (units + 1) for units in self.units]
         self.alive = list(self.units)
+        self._full = [0.0] * len(self.groups)  # a group's importance if all its units were like those alive
         self._rank(range(len(self.groups)))
 
     @property
@@ -99,11 +100,17 @@ class CutNetwork:
         """Whether it is left out."""
         return block in self._removed
 
-    def block_importance(self, block: Block) -> float:
-        """What its second convolution has in the channels that are kept."""
+    def lost_with(self, block: Block) -> float:
+        """How much less its group is worth without the block's second convolution."""
         group = self._group_of[block.second_conv]
-        importance = unit_sums(self.groups[group], [self._importance[block.second_conv]])
-        return float(importance[self._order[group][: self.units[group]]].sum())
+        kept = self._order[group][: self.units[group]]
+        own = self._unit_importance(group, [block.second_conv])[kept].sum()
+        if not self.groups[group].prunable:  # never narrower, and others may have no importance
+            return float(own)
+        others = [conv for conv in self._members(group) if conv != block.second_conv]
+        rest = self._unit_importance(group, others)[kept].sum()
+        now, without = worth(np.array([rest + own, rest]), self._full[group])
+        return float(now - without)
 
     def selection(self) -> Selection:
         """What is kept now."""
@@ -119,11 +126,18 @@ class CutNetwork:
         for group in groups:
             tied = self.groups[group]
             if tied.prunable:
-                members = [conv for conv in tied.members if conv not in self._gone]
-                importance = unit_sums(tied, [self._importance[conv] for conv in members])
+                members = self._members(group)
+                importance = self._unit_importance(group, members)
                 order = strongest_first(importance, unit_sums(tied, [self._shifts[conv] for conv in members]))
                 self._order[group], self.alive[group] = order, int(np.count_nonzero(importance))
-                self.kept[group] = [0.0, *np.cumsum(importance[order]).tolist()]
+                self._full[group] = float(importance.sum()) * tied.units / max(self.alive[group], 1)
+                self.worth[group] = worth(np.cumsum([0.0, *importance[order]]), self._full[group]).tolist()
+
+    def _members(self, group: int) -> list[int]:
+        return [conv for conv in self.groups[group].members if conv not in self._gone]
+
+    def _unit_importance(self, group: int, convs: Iterable[int]) -> np.ndarray:
+        return unit_sums(self.groups[group], [self._importance[conv] for conv in convs])
 
 
 def _total(costs: Sequence[Costs]) -> Costs:

@@ -65,6 +65,22 @@ def unit_sums(group: ChannelGroup, values: Iterable[np.ndarray]) -> np.ndarray:
     return summed
 
 
+def worth(importance: np.ndarray, full: float) -> np.ndarray:
+    """What a group is worth with so much importance left of `full`: -full^2 / importance, float64 like `importance`.
+
+    It falls by the importance that goes while little is gone, and ever faster as less is left. A network passes no
+    more than its narrowest place does: layers are resistances in series, each the inverse of a width. A worth that
+    bends less, as the logarithm or none, will not do: as a layer costs the product of the two widths beside it, one
+    of them would shrink to its floor and the other stay whole.
+
+    Source: Mo & Walrand, Fair end-to-end window-based congestion control, 2000 (fairness with alpha = 2).
+    """
+    if full == 0:
+        return np.zeros_like(importance)
+    with np.errstate(divide="ignore"):  # nothing left: minus infinity
+        return -(full**2) / importance
+
+
 def strongest_first(importance: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """Positions by falling importance; of equal ones those with the larger shift |beta| first, then the earlier."""
     return np.lexsort((-np.arange(len(importance)), shifts, importance))[::-1]

@@ -1,10 +1,10 @@
 """Which channels and blocks go so that a network costs no more than its targets and loses as little as it can.
 
-Greedy from the whole network: of all moves (a group to a smaller width, a block out) the one that loses the least
-importance for what it saves is made, until every target holds; then the room that is left is given back to what is
-worth most for its cost. Costs are counted in shares of the whole network's, the predicted DPU time always among them
-(compress.pruning.targets). Time falls in steps, as channels fill the DPU's lanes, so a move may also go down at once to
-the next width that fills them.
+Greedy from the whole network: of all moves (a group to a smaller width, a block out) the one that loses the least worth
+(compress.pruning.importance) for what it saves is made, until every target holds; then the room that is left is given
+back to what is worth most for its cost. Costs are counted in shares of the whole network's, the predicted DPU time
+always among them (compress.pruning.targets). Time falls in steps, as channels fill the DPU's lanes, so a move may also
+go down at once to the next width that fills them.
 
 Sources: Shen et al., HALP, arXiv:2110.10811 and arXiv:2210.06659 (importance for time as a knapsack over groups);
 Yang et al., NetAdapt, arXiv:1804.03230 (steps towards a target in measured costs).
@@ -52,9 +52,9 @@ def search(network: DarknetNetwork, options: PruneOptions) -> Selection:
 
 
 class _Move(NamedTuple):
-    """The least is the best one: it loses little for what it saves; of those that lose nothing it saves most."""
+    """The least is the best one: it loses little worth for what it saves; of those that lose nothing it saves most."""
 
-    ratio: float  # importance lost for a share saved
+    ratio: float  # worth lost for a share saved
     saved: float  # negative
     position: int  # a group's, or that of a block after all groups
     units: int  # of the group after the move; of a block 0
@@ -147,7 +147,7 @@ class _Moves:
         block = self._free[position - len(self._cut.groups)]
         if not self._cut.is_removed(block):
             saved = sum(self._priced[layer][self._cut.channels[layer]] for layer in self._cut.block_layers[block])
-            yield _Move(self._cut.block_importance(block) / max(saved, _LEAST_COST), -saved, position, 0)
+            yield _Move(self._cut.lost_with(block) / max(saved, _LEAST_COST), -saved, position, 0)
 
     def _cuts(self, group: int) -> Iterator[_Move]:
         cut = self._cut
@@ -159,7 +159,7 @@ class _Moves:
         alive = -(-cut.alive[group] // multiple) * multiple
         widths = ((now - 1) // step * step, (now - 1) // lanes * lanes, alive)
         for units in {max(width, floor) for width in widths if width < now}:
-            lost = cut.kept[group][now] - cut.kept[group][units]
+            lost = cut.worth[group][now] - cut.worth[group][units]
             saved = -self._price_change(group, units - now)
             yield _Move(lost / max(saved, _LEAST_COST), -saved, group, units)
 
@@ -169,7 +169,7 @@ class _Moves:
         best = _NO_MOVE
         full = -(-(now + 1) // lanes) * lanes
         for wider in {min(wider, units) for wider in (-(-(now + 1) // step) * step, full)} - {now}:
-            gain, cost = cut.kept[group][wider] - cut.kept[group][now], self._price_change(group, wider - now)
+            gain, cost = cut.worth[group][wider] - cut.worth[group][now], self._price_change(group, wider - now)
             move = _Move(-gain / max(cost, _LEAST_COST), cost, group, wider)
             if move < best and self._targets.hold(self._after(costs, move)):
                 best = move

@@ -10,7 +10,7 @@ from torch.nn.functional import conv2d
 from compress.darknet.cfg import parse_cfg
 from compress.darknet.topologies import yolov3_cfg
 from compress.pruning.groups import ChannelGroup
-from compress.pruning.importance import border_shares, channel_importance, strongest_first, unit_sums
+from compress.pruning.importance import border_shares, channel_importance, strongest_first, unit_sums, worth
 from compress.pruning.testing import with_scales
 
 
@@ -62,3 +62,13 @@ def test_of_equal_channels_the_larger_shift_stays() -> None:
     """Importance decides, then |beta|, then the order."""
     order = strongest_first(np.array([1.0, 0.0, 0.0, 2.0, 0.0]), np.array([0.0, 0.0, 3.0, 0.0, 0.0]))
     assert order.tolist() == [3, 0, 2, 1, 4]
+
+
+def test_worth_falls_by_what_is_lost_and_faster_as_less_is_left() -> None:
+    """At the whole width by the importance itself, at a quarter of it by sixteen times as much; 0 of a dead group."""
+    full = 8.0
+    for left, factor in ((full, 1), (full / 2, 4), (full / 4, 16)):
+        more, less = worth(np.array([left, left - 1e-6]), full)
+        assert more - less == pytest.approx(factor * 1e-6, rel=1e-3)
+    assert worth(np.zeros(3), 0.0).tolist() == [0.0, 0.0, 0.0]
+    assert worth(np.zeros(1), full) == -np.inf

@@ -18,11 +18,22 @@ from compress.darknet.testing import random_cfg
 from compress.darknet.topologies import yolov3_cfg, yolov3_tiny_cfg
 from compress.pruning import PruneOptions, Selection, channel_groups, removable_blocks, select
 from compress.pruning.blocks import with_widths
+from compress.pruning.cut_network import CutNetwork
 from compress.pruning.selection import selected_cfg
 from compress.pruning.testing import costs, costs_after, kept_scales, with_scales
 
 NARROW = yolov3_cfg(6, (416, 416), 0.25)
 WHOLE = yolov3_cfg(6, (608, 608))
+
+
+@torch.no_grad()
+def silence_cut(network: DarknetNetwork, selection: Selection) -> None:
+    """Set gammas and betas to 0 where the selection cuts."""
+    for conv, kept in selection.kept.items():
+        bn = network.convolution(conv).bn
+        if bn is not None:
+            bn.weight.mul_(torch.from_numpy(kept))
+            bn.bias.mul_(torch.from_numpy(kept))
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +142,7 @@ def test_dead_channels_and_blocks_go_first(cfg: Cfg, multiple: int) -> None:
     """Where zeros suffice for a target, as after sparse training towards it, nothing alive goes."""
     network = with_scales(cfg, 2)
     first = select(network, PruneOptions(target_ms=0.55 * costs(cfg)[2], width_multiple=multiple))
-    with torch.no_grad():
-        for conv, kept in first.kept.items():
-            bn = network.convolution(conv).bn
-            if bn is not None:
-                bn.weight.mul_(torch.from_numpy(kept))
-                bn.bias.mul_(torch.from_numpy(kept))
+    silence_cut(network, first)
     for share in (0.55, 0.8):
         again = select(network, PruneOptions(target_ms=share * costs(cfg)[2], width_multiple=multiple))
         assert set(again.removed_blocks) <= set(first.removed_blocks)
@@ -161,6 +167,32 @@ def test_dead_channels_of_any_number_suffice(multiple: int) -> None:
         for conv, mask in selection.kept.items():
             if network.convolution(conv).bn is not None:
                 assert not network.batch_norm(conv).weight[torch.from_numpy(~mask)].any()
+
+
+@pytest.mark.parametrize("steps", [1, 20])
+def test_alike_channels_leave_no_bottleneck(steps: int) -> None:
+    """Where gammas tell nothing, no group is left with less than a quarter of the share of the groups beside it,
+
+    at once, and in steps that fade what each of them takes, as the sparse training does.
+    """
+    network = with_scales(NARROW)
+    with torch.no_grad():
+        for group in channel_groups(NARROW):
+            for conv in group.members if group.prunable else ():
+                network.batch_norm(conv).weight.fill_(1.0)
+                network.batch_norm(conv).bias.zero_()
+    params, _, ms = costs(NARROW)
+    options = PruneOptions(target_params=int(0.053 * params), target_ms=0.25 * ms, width_multiple=4)
+    for step in range(1, steps + 1):
+        selection = select(network, options.towards(step / steps, NARROW))
+        silence_cut(network, selection)
+    costly = CutNetwork(network, "zcu104")
+    share = [float(selection.kept[group.members[0]].mean()) for group in costly.groups]
+    gone = {conv for block in selection.removed_blocks for conv in block.layers}
+    for layer in costly.layers:
+        if layer.section not in gone:
+            beside = [share[group] for group in layer.per_unit]
+            assert min(beside) >= max(beside) / 4
 
 
 def test_the_border_counts_in_the_choice() -> None:
