@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from board_app.core.atomic_file import write_text
-from board_app.core.errors import UsageError
+from board_app.core.errors import InputError, UsageError
 from compress.config import CompressConfig
 from compress.stages.folder import StageFolder, StageKey, exclusive
 from compress.stages.int8 import bundle_key, quantize_key, run_bundle, run_quantize
@@ -177,15 +177,18 @@ def _percent(share: float | None) -> str:
 def _summary(run: Run) -> dict[str, Any]:
     """Write summary.json: what each finished stage has, in the words of `bench table --json` where they meet.
 
-    It ends before the first stage that is missing or older than its inputs or settings: what follows is no part of
-    this run any more. A stage that a given network stands for has no row.
+    It ends before the first stage that is missing, of another version, or older than its inputs or settings: what
+    follows is no part of this run any more. A stage that a given network stands for has no row.
     """
     rows = []
     for stage in STAGES:
         if stage.name not in run.stages_to(STAGE_NAMES[-1]):
             continue
         folder = run.folder(stage.name)
-        document = folder.read()
+        try:
+            document = folder.read()
+        except InputError:  # told by whoever needs that stage
+            break
         if document is None or not folder.has_key(stage.key(run)):
             break
         results = document["results"]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from board_app.core.errors import InputError, RoadslimError
 from compress.darknet.cfg import Cfg, read_cfg
 from compress.darknet.heads import heads_of
+from compress.darknet.model_files import model_paths
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import randomise
 from compress.data.class_counts import check_classes
@@ -20,19 +21,18 @@ _TRAINING = {"train", "sparsify", "distill"}
 
 
 def check_before(run: Run, stages: Collection[str]) -> None:
-    """Refuse a run whose named stages cannot all end well; those that are finished are not looked at.
+    """Refuse a run whose named stages cannot all end well.
 
     Raises:
         InputError: everything that is wrong: classes that no training picture has, a target that no cut of this
             network reaches, a teacher of other heads.
     """
-    ahead = {stage for stage in stages if run.folder(stage).read() is None}
     checks: list[Callable[[], None]] = []
-    if ahead & _TRAINING:
+    if _TRAINING.intersection(stages):
         checks.append(lambda: check_classes(run.training_data))
-    if "prune" in ahead:
+    if "prune" in stages and not _is_cut(run):
         checks.append(lambda: _check_cut(run))
-    if "distill" in ahead:
+    if "distill" in stages:
         checks.append(lambda: _check_teacher(run))
     complaints = []
     for check in checks:
@@ -42,6 +42,15 @@ def check_before(run: Run, stages: Collection[str]) -> None:
             complaints.append(str(error))
     if complaints:
         raise InputError("\n".join(complaints))
+
+
+def _is_cut(run: Run) -> bool:
+    """Whether a cut as the configuration wants it was made before."""
+    try:
+        document = run.folder("prune").read()
+    except InputError:  # told when it is its turn, or replaced
+        return False
+    return document is not None and document["settings"].get("prune") == run.config.prune.model_dump(mode="json")
 
 
 def _check_cut(run: Run) -> None:
@@ -67,6 +76,7 @@ def _check_teacher(run: Run) -> None:
 def _cfg_of(run: Run, *stages: str) -> Cfg:
     """The cfg of the first of these stages that is given or finished, or else of the run's start."""
     for stage in stages:
-        if run.named_files(stage) or run.folder(stage).read():
-            return read_cfg(run.network_files(stage)[0])
+        files, folder = run.named_files(stage), run.folder(stage).path
+        if files or (folder / "stage.json").exists():
+            return read_cfg((files or model_paths(folder))[0])
     return starting_cfg(run.config.network, len(run.class_names))

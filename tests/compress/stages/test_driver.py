@@ -13,6 +13,7 @@ from board_app.core.errors import InputError, UsageError
 from compress.config import CompressConfig, load_config
 from compress.darknet.cfg import read_cfg
 from compress.stages import STAGE_NAMES, run_single_stage, run_stages
+from compress.stages.folder import StageFolder
 from compress.stages.int8 import bundle_key
 from compress.stages.run import Run
 
@@ -51,6 +52,22 @@ def test_a_fresh_stage_runs_again(finished_copy: Path) -> None:
     run_stages(load_config(finished_copy), fresh="prune")
     after = {stage: (folder / stage / "stage.json").stat().st_mtime_ns for stage in STAGE_NAMES}
     assert [stage for stage in STAGE_NAMES if after[stage] != before[stage]] == ["prune"]
+
+
+def test_a_run_of_another_version_is_made_again_stage_by_stage(finished_copy: Path) -> None:
+    """As the message says: each with --fresh; the others are left as they are, and told when it is their turn."""
+    config = load_config(finished_copy)
+    for stage in STAGE_NAMES:
+        path = config.folder / stage / "stage.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 2}))
+    with pytest.raises(InputError, match="train/stage.json: expected schema_version 1, found 2.*--fresh train"):
+        run_stages(config)
+    assert [row["model"] for row in run_stages(config, until="train", fresh="train")["rows"]] == ["train"]
+    with pytest.raises(InputError, match="sparsify/stage.json.*--fresh sparsify"):
+        run_stages(config)
+    run_single_stage(config, "sparsify", fresh=True)
+    run_stages(config, until="prune", fresh="prune")
+    assert StageFolder(config.folder, "prune").results()["params"] > 0
 
 
 def test_anchors_are_fitted_to_a_cfg_whose_masks_leave_one_out(small_run: Callable[[], Path], tmp_path: Path) -> None:
