@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from compress.quantization.plan import LEAKY_SLOPE, Node
+from compress.quantization.plan import Node
 from compress.quantization.quantized_network import QuantizedNetwork
+from dpu.arithmetic import LEAKY_SLOPE
 from dpu.graph import Attr, Graph, Op, Subgraph, Tensor
 
 Inputs = Mapping[str, Sequence[str]]

@@ -18,9 +18,6 @@ from compress.darknet.dpu_hindrances import dpu_hindrances
 from compress.darknet.section import HEAD_TYPES
 from compress.darknet.shapes import activation_of, convolution_padding, maxpool_padding
 
-INPUT_LAYER = INPUT  # stands for the network's input where a cfg layer's index is asked for
-LEAKY_SLOPE = 26 / 256  # the only slope that the DPU has; nndct puts it in place of any other
-
 Kind = Literal["input", "conv", "maxpool", "add", "concat", "upsample", "slice"]
 Activation = Literal["linear", "leaky", "relu"]
 
@@ -31,7 +28,7 @@ class Node:
 
     Attributes:
         index: its place in `Plan.nodes`.
-        layer: index of its cfg section ([net] not counted), INPUT_LAYER for the input.
+        layer: index of its cfg section ([net] not counted), INPUT for the input.
         inputs: indices of the nodes it reads, in order.
         shape: (C, H, W) of its output.
         size, stride: of convolution and pooling; `stride` is the factor of an upsample.
@@ -132,8 +129,8 @@ def plan_of(cfg: Cfg, heads: tuple[int, ...]) -> Plan:
     needed = _ancestors(heads, sources)
     _refuse(cfg, needed)
     height, width = cfg.input_hw
-    nodes = [Node(0, INPUT_LAYER, "input", (), (cfg.input_channels, height, width))]
-    index_of = {INPUT_LAYER: 0}
+    nodes = [Node(0, INPUT, "input", (), (cfg.input_channels, height, width))]
+    index_of = {INPUT: 0}
     trace = 0
     for layer, section in enumerate(cfg.layers):
         if layer not in needed:
@@ -158,7 +155,7 @@ def _ancestors(heads: tuple[int, ...], sources: list[tuple[int, ...]]) -> set[in
     waiting = list(heads)
     while waiting:
         layer = waiting.pop()
-        if layer not in needed and layer != INPUT_LAYER:
+        if layer not in needed and layer != INPUT:
             needed.add(layer)
             waiting.extend(sources[layer])
     return needed

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from board_app.core.errors import InputError
+from compress.darknet.dpu_hindrances import warn_of_hindrances
 from compress.darknet.fold import folded_parameters
 from compress.darknet.network import DarknetNetwork
 from compress.quantization.activation_equalization import balance_activations
@@ -17,7 +18,7 @@ from compress.quantization.calibration import Calibration
 from compress.quantization.equalization import FoldedParameters, equalize
 from compress.quantization.fix_points import limit_shifts
 from compress.quantization.output_search import choose_by_outputs, heads_noise
-from compress.quantization.plan import LEAKY_SLOPE, Plan, plan_of
+from compress.quantization.plan import Plan, plan_of
 from compress.quantization.progress import share_bar
 from compress.quantization.quantized_network import QuantizedNetwork
 from compress.quantization.signal_to_noise import decibels
@@ -58,12 +59,7 @@ def quantize(
             layer that the DPU does not have.
     """
     plan = plan_of(network.cfg, tuple(head.layer for head in network.heads))
-    if network.cfg.leaky_slope != LEAKY_SLOPE and any(node.activation == "leaky" for node in plan.nodes):
-        log.warning(
-            "%s: the LeakyReLU slope %g becomes 26/256, the only one the DPU has. "
-            "Train with leaky_slope=0.1015625 in [net] and nothing is lost by it.",
-            *(network.cfg.name, network.cfg.leaky_slope),
-        )
+    warn_of_hindrances(network.cfg)
     folded = float_parameters(plan, network)
     images: Iterable[Tensor] = _CheckedBatches(calibration, plan)
     if calibration_target == "outputs" or equalization == "activations":

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from compress.quantization.plan import LEAKY_SLOPE, Activation, Node, Plan
+from compress.quantization.plan import Activation, Node, Plan
+from dpu.arithmetic import LEAKY_SLOPE
 
 Compute = Callable[[Node, list[Tensor]], Tensor]
 Parameters = Mapping[int, tuple[Tensor, Tensor]]  # node index -> float32 weight OIHW and bias

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from board_app.core.errors import InputError
-from compress.darknet.cfg import Cfg, parse_cfg
-from compress.quantization.plan import INPUT_LAYER, Plan, plan_of
+from compress.darknet.cfg import INPUT, Cfg, parse_cfg
+from compress.quantization.plan import Plan, plan_of
 
 
 def plan(text: str) -> Plan:
@@ -68,7 +68,7 @@ def test_layers_that_no_head_needs_are_left_out(cfg_texts: dict[str, str]) -> No
 def test_the_input_is_a_node(cfg_texts: dict[str, str]) -> None:
     """The input is node 0 and has a fix point of its own."""
     found = plan(cfg_texts["spp"])
-    assert found.nodes[0].layer == INPUT_LAYER
+    assert found.nodes[0].layer == INPUT
     assert found.has_fix_point(found.nodes[0])
 
 

@@ -152,7 +152,7 @@ def test_foreign_slope_is_announced(
     quantize(make_network(cfg_texts["spp"].replace("[net]", "[net]\nleaky_slope=0.1015625"), seed=1), [batch])
     assert not [record for record in caplog.records if "slope" in record.message]
     quantize(make_network(cfg_texts["spp"], seed=1), [batch])
-    assert "0.1 becomes 26/256" in caplog.text
+    assert "26/256 = 0.1015625, to which 0.1 is changed" in caplog.text
 
 
 def test_no_batches_is_an_error(cfg_texts: dict[str, str], make_network: Callable[..., DarknetNetwork]) -> None:
