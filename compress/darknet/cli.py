@@ -6,12 +6,8 @@ import argparse
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from board_app.core.errors import InputError, UsageError
-
-if TYPE_CHECKING:
-    from compress.darknet.network import DarknetNetwork
 
 FORMATS = ("onnx", "weights", "safetensors", "xmodel")
 
@@ -74,17 +70,13 @@ def _export(args: argparse.Namespace, kind: str, target: Path) -> list[Path]:
     network = load_model(*sources)
     warn_of_hindrances(network.cfg)
     if kind == "onnx":
-        _export_onnx(network, target)
+        from compress.darknet.onnx_export import export_onnx
+
+        export_onnx(network, target)
     else:
         save_weights(network, target)
         write_cfg(network.cfg, written[1])
     return written
-
-
-def _export_onnx(network: DarknetNetwork, target: Path) -> None:
-    from compress.darknet.onnx_export import export_onnx
-
-    export_onnx(network, target)
 
 
 def _copy_xmodel(model: Path | None, target: Path) -> list[Path]:

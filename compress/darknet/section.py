@@ -97,13 +97,12 @@ class Cfg:
     @property
     def leaky_slope(self) -> float:
         """LeakyReLU's slope below zero: Darknet's 0.1, or `leaky_slope` in [net], a key of our own."""
-        (slope,) = self.net.floats("leaky_slope", (DARKNET_LEAKY_SLOPE,))[:1]
-        return slope
+        return self.net.number("leaky_slope", DARKNET_LEAKY_SLOPE)
 
     @property
     def bn_epsilon(self) -> float | None:
         """What batch normalisation adds to variances: `bn_epsilon` in [net], a key of our own; None if it is silent."""
-        return self.net.floats("bn_epsilon")[0] if "bn_epsilon" in self.net.options else None
+        return self.net.number("bn_epsilon", 0.0) if "bn_epsilon" in self.net.options else None
 
     @property
     def classes(self) -> int:

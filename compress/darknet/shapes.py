@@ -16,7 +16,8 @@ Shape = Tuple[int, int, int]  # channels, height, width
 LAYER_TYPES = ("convolutional", "shortcut", "route", "upsample", "maxpool", "reorg", "yolo", "region")
 ACTIVATIONS = ("leaky", "linear", "relu", "relu6", "mish", "swish", "logistic")
 _ONLY_VALUE = {  # options that change the arithmetic in ways that are not built
-    "convolutional": {"dilation": 1, "binary": 0, "xnor": 0, "antialiasing": 0, "share_index": -1},
+    "convolutional": {"dilation": 1, "flipped": 0, "binary": 0, "xnor": 0, "antialiasing": 0, "share_index": -1},
+    "shortcut": {"alpha": 1, "beta": 1},
     "maxpool": {"maxpool_depth": 0, "antialiasing": 0},
     "reorg": {"reverse": 0, "flatten": 0, "extra": 0},
     "yolo": {"new_coords": 0},
@@ -109,6 +110,7 @@ def _earlier(index: int, section: Section, key: str, number: int) -> int:
 
 
 def _shapes(cfg: Cfg) -> list[Shape]:
+    _check_net(cfg)
     shapes: list[Shape] = []
     at_input: Shape = (cfg.input_channels, *cfg.input_hw)
     for index, section in enumerate(cfg.layers):
@@ -123,6 +125,13 @@ def _shapes(cfg: Cfg) -> list[Shape]:
         inputs = [at_input if source == INPUT else shapes[source] for source in sources]
         shapes.append(_CHECKED_SHAPE[section.type](cfg, index, section, inputs))
     return shapes
+
+
+def _check_net(cfg: Cfg) -> None:
+    """The options of [net] that say nothing about sizes."""
+    cfg.net.number("leaky_slope", 0.0)
+    if cfg.net.number("bn_epsilon", 1.0) <= 0:
+        raise cfg.net.error("'bn_epsilon' above 0", cfg.net.options["bn_epsilon"], "Correct it, or leave it out")
 
 
 def _convolutional(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) -> Shape:
@@ -178,6 +187,8 @@ def _upsample(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) -> Sh
 
 def _shortcut(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) -> Shape:
     _check_activation(section)
+    if section.options.get("weights_type", "none") != "none":
+        raise section.error("no 'weights_type'", section.options["weights_type"], "Use a network without it")
     if inputs[0] != inputs[1]:
         raise section.error(
             f"two inputs of equal channels x height x width, as layer {index - 1} has {_times(inputs[0])}",
