@@ -29,7 +29,8 @@ STATISTICS_IMAGES = 128  # through the network for BN statistics, before an eval
 _SMALLEST = 64  # pixels of a side: below, a batch of one has no BN statistics
 _NO_RATE = 1e-12  # an untrained network at full rate may run off to infinity; the time is the same
 _SECONDS = 6.0  # that the steps of a probe may take
-_WORTH = 1.5  # times the last step: what a further probe must be to be run
+_APART = 8  # times the first step's pixels: at least the second's, or the line through both would be chance
+_WORTH = 3  # times the last step: what a further probe must be to be run
 _MEMORY_SHARE = 0.5  # of what is available, that a probe may take
 
 # For pictures of a size: the network that is trained, and what the stage adds.
@@ -138,10 +139,10 @@ class Prober:
         costs = [self.measure(work, training, _smallest(wanted))]
         while costs[-1].step != wanted:
             larger = _largest_within(costs[-1], wanted, self.memory_bytes * _MEMORY_SHARE)
-            if larger != wanted and larger.pixels < _WORTH * costs[-1].step.pixels:
-                if len(costs) > 1:
-                    break
-                larger = _next_up(wanted, costs[0].step)  # a line needs two
+            if len(costs) == 1:
+                larger = max(larger, _far_from(costs[0].step, wanted), key=lambda step: step.pixels)
+            elif larger != wanted and larger.pixels < _WORTH * costs[-1].step.pixels:
+                break
             costs.append(self.measure(work, training, larger))
         return costs[-1].scaled(costs[0], wanted), costs[-1].step
 
@@ -214,9 +215,10 @@ def _largest_within(first: Cost, wanted: Step, memory_bytes: float) -> Step:
     return next(filter(within, _downwards(wanted, first.step)), first.step)
 
 
-def _next_up(wanted: Step, first: Step) -> Step:
-    """The smallest step with twice the pixels."""
-    return [step for step in _downwards(wanted, first) if step.pixels >= 2 * first.pixels][-1]
+def _far_from(first: Step, wanted: Step) -> Step:
+    """The smallest step that makes a good line with the first one, or the wanted one where none is so large."""
+    far = [step for step in _downwards(wanted, first) if step.pixels >= _APART * first.pixels]
+    return far[-1] if far else wanted
 
 
 def _downwards(wanted: Step, smallest: Step) -> Iterator[Step]:

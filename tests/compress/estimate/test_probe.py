@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compress.estimate.probe import Cost, Step, _largest_within, _next_up, _smallest
+from compress.estimate.probe import Cost, Step, _far_from, _largest_within, _smallest
 
 STEP_COST = 0.5, 2e-6  # seconds: a step's own, a pixel's
 MEMORY = 400_000_000, 2_000  # bytes: the network's, a pixel's
@@ -53,7 +53,14 @@ def test_the_largest_step_stays_within_time_and_memory(first_s: float, memory: f
     assert _largest_within(first, Step(16, (608, 608), 8), memory) == step
 
 
-def test_a_second_step_is_always_larger() -> None:
-    """Even where the first one took too long already: a line needs two."""
-    assert _next_up(Step(16, (608, 608), 8), Step(1, (128, 128), 1)) == Step(1, (192, 192), 1)
-    assert _next_up(Step(8, (64, 64), 8), Step(1, (64, 64), 1)) == Step(2, (64, 64), 2)
+@pytest.mark.parametrize(
+    ("wanted", "side", "second"),
+    [
+        (Step(16, (608, 608), 8), 128, Step(1, (384, 384), 1)),
+        (Step(16, (64, 64), 8), 64, Step(8, (64, 64), 8)),
+        (Step(1, (64, 96), 1), 64, Step(1, (64, 96), 1)),  # none is eight times as large
+    ],
+)
+def test_the_second_step_is_far_from_the_first(wanted: Step, side: int, second: Step) -> None:
+    """Even where the first one took too long already: eight times the pixels, as far as there are so many."""
+    assert _far_from(Step(1, (side, side), 1), wanted) == second
