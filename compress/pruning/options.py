@@ -13,6 +13,7 @@ from board_app.core.errors import UsageError
 from compress.darknet.cfg import Cfg
 from compress.pruning.blocks import Block
 from compress.pruning.costs import network_costs
+from compress.pruning.groups import ChannelGroup
 from dpu.architecture import board as board_named
 
 METHODS = ("cost", "slimming")
@@ -98,6 +99,16 @@ class PruneOptions:
     def least_width(self, channels: int) -> int:
         """Of so many channels at least this many stay."""
         return min(max(self.min_channels, math.ceil(self.min_share * channels - 1e-9)), channels)
+
+    def unit_step(self, group: ChannelGroup) -> int:
+        """By how many units a group's kept widths differ, to be multiples."""
+        return self.multiple // math.gcd(self.multiple, group.parts)
+
+    def least_units(self, group: ChannelGroup) -> int:
+        """At least so many units of a group stay, a multiple where it is wide enough."""
+        step = self.unit_step(group)
+        least = -(-self.least_width(group.channels) // group.parts)
+        return min(-(-least // step) * step, group.units)
 
     def towards(self, share: float, cfg: Cfg) -> PruneOptions:
         """The options of a network on its way: from `cfg` as it is at 0 to these at 1.

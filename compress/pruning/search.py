@@ -68,16 +68,12 @@ class _Moves:
 
     def __init__(self, cut: CutNetwork, targets: Targets, free: list[Block], options: PruneOptions) -> None:
         self._cut, self._targets, self._free = cut, targets, free
-        self._steps = [options.multiple // math.gcd(options.multiple, group.parts) for group in cut.groups]
+        self._steps = [options.unit_step(group) for group in cut.groups]
         self._lanes = [  # in units: the widths that fill lanes, among the multiples
             math.lcm(step, ALIGNMENT // math.gcd(ALIGNMENT, group.parts))
             for group, step in zip(cut.groups, self._steps, strict=True)
         ]
-        self.floors = [group.units for group in cut.groups]
-        for position, (group, step) in enumerate(zip(cut.groups, self._steps, strict=True)):
-            least = -(-options.least_width(group.channels) // group.parts)
-            if group.prunable:
-                self.floors[position] = min(-(-least // step) * step, group.units)
+        self.floors = [options.least_units(group) if group.prunable else group.units for group in cut.groups]
         self._touched: list[set[int]] = [{position} for position in range(len(cut.groups))]
         for layer in cut.layers:
             for read in layer.per_unit:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from compress.config import SparsifyConfig
-from compress.pruning import PruneOptions, Selection, select
+from compress.pruning import PruneOptions, Selection, removable_blocks, select
 from compress.training.sparsity.scheduled import ScheduledZeros
 from compress.training.sparsity.tied_channels import tied_channels
 
@@ -138,13 +138,26 @@ def test_the_choice_survives_a_checkpoint(network) -> None:
 @pytest.mark.parametrize(
     "options",
     [
+        PruneOptions(channels=0.7),
+        PruneOptions(channels=0.6, blocks=2, width_multiple=4),
         PruneOptions(blocks=1, target_params=6000, width_multiple=1),
         PruneOptions(target_params=9000),
         PruneOptions(target_gmacs=0.0012, width_multiple=4),
     ],
 )
-def test_the_zeros_suffice_for_a_target(network, options: PruneOptions) -> None:
-    """Whatever the pruner then cuts to reach its target, with blocks or by widths, is zero."""
-    for _ in run(network, method(network, options), 40):
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_pruner_cuts_zeros_and_nothing_alive(network, options: PruneOptions, seed: int) -> None:
+    """Whatever decides how much goes, blocks or widths, it is zero; no dead block stays, and of a share's zeros hardly any."""
+    for _ in run(network, method(network, options), 40, seed):
         pass
-    assert_zero(network, select(network, options))
+    selection = select(network, options)
+    assert_zero(network, selection)
+    removed = {block.shortcut for block in selection.removed_blocks}
+    for block in removable_blocks(network.cfg):
+        assert bool(network.batch_norm(block.second_conv).weight.any()) == (block.shortcut not in removed)
+    if not options.has_target:  # which leaves what its room has place for
+        kept = {
+            conv: torch.from_numpy(selection.kept[conv]) for group in tied_channels(network) for conv in group.members
+        }
+        left = sum(int((network.batch_norm(conv).weight[mask] == 0).sum()) for conv, mask in kept.items())
+        assert left < options.multiple * max(group.tied for group in tied_channels(network))
