@@ -126,7 +126,7 @@ def _classes_never_seen(layout: Layout, datasets: Mapping[str, Dataset], trainin
         if never and part.samples and is_training == training:
             message = (
                 f"expected boxes of every class in {split}, found none of {', '.join(never)}. "
-                "Split again, or map (--map) or leave out (--ignore) the classes"
+                "Split again (`data convert --anew`), or map (--map) or leave out (--ignore) the classes"
             )
             problems.append(Problem(layout.splits[split][0], None, message))
     return problems

@@ -87,9 +87,9 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by",
         choices=("name", "scene"),
-        default="name",
-        help="name: adding images later moves none; scene: frames of one place stay together (default %(default)s)",
+        help="name: adding images later moves none; scene: frames of one place stay together (default name)",
     )
+    parser.add_argument("--anew", action="store_true", help="put the splits that are there together and divide again")
     parser.set_defaults(run=_convert)
 
 
@@ -166,17 +166,21 @@ def _counted(count: int, what: str) -> str:
 def _convert(args: argparse.Namespace) -> int:
     from compress.data.dataset import load_splits
     from compress.data.problems import Problem, refuse
-    from compress.data.splitting import only_split, split_by_name, split_by_scene
+    from compress.data.splitting import images_to_divide, split_by_name, split_by_scene
     from compress.data.whole_folder import check_free
     from compress.data.writing import write_dataset
 
+    if (args.anew or args.by) and not (args.val or args.test):
+        raise UsageError(
+            f"--{'anew' if args.anew else 'by'}: expected --val or --test with it, found none. Give a share"
+        )
     check_free(args.folder)
     problems: list[Problem] = []
     splits = load_splits(args.dataset, wanted_of(args), problems)
     refuse(problems, args.dataset)
     scenes = None
     if args.val or args.test:
-        whole = only_split(splits, args.val, args.test)
+        whole = images_to_divide(splits, args.val, args.test, args.anew)
         if args.by == "scene":
             from compress.data.scene_grouping import group_scenes
 

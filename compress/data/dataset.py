@@ -121,9 +121,10 @@ def open_dataset(
     wanted = Wanted(map_classes or {}, ignore, countries)
     layout = find_layout(Path(path), countries)
     if split is not None and split not in layout.splits:
+        anew = " --anew" if len(layout.splits) > 1 else ""
         raise InputError(
             f"{path}: expected a split '{split}', found {', '.join(layout.splits) or 'none'}. "
-            f"Split it: roadslim data convert {path} NEW_FOLDER --to {layout.kind} --val 20% --by scene"
+            f"Split it: roadslim data convert {path} NEW_FOLDER --to {layout.kind} --val 20% --by scene{anew}"
         )
     problems: list[Problem] = []
     names = list(layout.splits) if split is None else [split]

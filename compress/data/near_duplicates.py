@@ -80,7 +80,7 @@ def shared_places(paths: Sequence[Path], splits: Sequence[str]) -> list[Problem]
         message = (
             f"expected frames of one place in one split, found {listing}; {paths[link.second]} in "
             f"{splits[link.second]} shows what this one in {splits[link.first]} shows ({link.inliers} features agree). "
-            "Split by scene: roadslim data convert … --val 20% --by scene"
+            "Split by scene: roadslim data convert … --val 20% --by scene --anew"
         )
         problems.append(Problem(paths[link.first], None, message, paths[link.first], other_image=paths[link.second]))
     return problems

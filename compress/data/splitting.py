@@ -14,17 +14,21 @@ from compress.data.dataset import Dataset
 SPLITS = ("train", "val", "test")
 
 
-def only_split(datasets: Mapping[str, Dataset], val: float, test: float) -> Dataset:
-    """What is to be divided.
+def images_to_divide(datasets: Mapping[str, Dataset], val: float, test: float, anew: bool = False) -> Dataset:
+    """The images of the only split, or with `anew` those of all splits together, each once.
 
     Raises:
         UsageError: there are several splits already, or the shares leave no train.
     """
-    if len(datasets) != 1:
-        raise UsageError(f"expected one split to divide, found {', '.join(datasets)}. Leave out --val and --test")
+    if len(datasets) != 1 and not anew:
+        raise UsageError(
+            f"expected one split to divide, found {', '.join(datasets)}. Leave out --val and --test to keep them, "
+            "or divide all images again with --anew"
+        )
     if not (0 <= val and 0 <= test and val + test < 1):
         raise UsageError(f"expected shares that leave some for train, found {val:g} and {test:g}. Give smaller ones")
-    return next(iter(datasets.values()))
+    samples = {sample.image_path: sample for part in datasets.values() for sample in part.samples}
+    return replace(next(iter(datasets.values())), samples=tuple(samples.values()))
 
 
 def split_by_name(whole: Dataset, val: float, test: float) -> dict[str, Dataset]:
@@ -33,7 +37,7 @@ def split_by_name(whole: Dataset, val: float, test: float) -> dict[str, Dataset]
     Neighbouring frames of one video can fall on both sides, and then accuracy looks better than it is.
 
     Args:
-        whole: what `only_split` gave.
+        whole: what `images_to_divide` gave.
         val, test: their shares, 0 for none; the rest is train.
 
     Raises:
@@ -50,7 +54,7 @@ def split_by_scene(whole: Dataset, scenes: np.ndarray, val: float, test: float) 
     after that single scenes are moved while this brings them nearer.
 
     Args:
-        whole: what `only_split` gave.
+        whole: what `images_to_divide` gave.
         scenes: int (N,), the scene of each sample.
         val, test: their shares, 0 for none; the rest is train.
 

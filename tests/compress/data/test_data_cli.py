@@ -194,6 +194,15 @@ def test_convert_by_scene(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert len({(image[0], split, scene) for image, split, scene in lines[1:]}) == 4
 
 
+@pytest.mark.parametrize("flags", [["--anew"], ["--by", "scene"]])
+def test_how_to_divide_needs_shares(
+    sound_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
+) -> None:
+    """A flag that would do nothing is told."""
+    assert main(["data", "convert", str(sound_folder), str(tmp_path / "new"), "--to", "voc", *flags]) == 2
+    assert f"{flags[0]}: expected --val or --test with it" in capsys.readouterr().err
+
+
 def test_convert_refuses_a_wrong_dataset(yolo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is written from labels that are wrong."""
     (yolo_folder / "labels/a.txt").write_text("0 2 2 0.1 0.1\n")

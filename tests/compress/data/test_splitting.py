@@ -10,7 +10,7 @@ import pytest
 
 from board_app.core.errors import InputError, UsageError
 from compress.data.dataset import Dataset, Sample
-from compress.data.splitting import only_split, split_by_name, split_by_scene
+from compress.data.splitting import images_to_divide, split_by_name, split_by_scene
 
 
 def made(count: int, class_ids: list[list[int]] | None = None) -> Dataset:
@@ -38,11 +38,18 @@ def test_split_refusals() -> None:
     """Splits that exist are not split again, shares must leave some for train, and no part may be empty."""
     whole = made(1)
     with pytest.raises(UsageError, match="found train, val"):
-        only_split({"train": whole, "val": whole}, 0.2, 0)
+        images_to_divide({"train": whole, "val": whole}, 0.2, 0)
     with pytest.raises(UsageError, match="shares"):
-        only_split({"all": whole}, 0.8, 0.3)
+        images_to_divide({"all": whole}, 0.8, 0.3)
     with pytest.raises(InputError, match="none left of 1"):
         split_by_name(whole, 0.2, 0)
+
+
+def test_splits_are_put_together_on_demand() -> None:
+    """With `anew` all images are divided, one that is in two splits once."""
+    whole = made(4)
+    first, rest = replace(whole, samples=whole.samples[:2]), replace(whole, samples=whole.samples[1:])
+    assert images_to_divide({"train": first, "val": rest}, 0.2, 0, anew=True) == whole
 
 
 def test_scenes_stay_whole_and_classes_are_spread() -> None:
