@@ -147,7 +147,7 @@ def test_the_choice_survives_a_checkpoint(network) -> None:
 )
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_pruner_cuts_zeros_and_nothing_alive(network, options: PruneOptions, seed: int) -> None:
-    """Whatever decides how much goes, blocks or widths, it is zero; no dead block stays, and of a share's zeros hardly any."""
+    """Whatever decides how much goes, blocks or widths, it is zero; dead blocks go, and of a share all but a few."""
     for _ in run(network, method(network, options), 40, seed):
         pass
     selection = select(network, options)
