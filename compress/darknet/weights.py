@@ -81,7 +81,11 @@ def _tell(network: DarknetNetwork, path: PathLike, values: Dict[int, LayerValues
     left = [index for index in everything if index not in values]
     if left:
         heads = {head.layer for head in network.heads}
-        why = "the heads, which are of other classes" if set(left) == heads else "which the file does not have"
+        why = (
+            "the heads, which the file has for other classes or not at all"
+            if set(left) == heads
+            else "which the file does not have"
+        )
         log.info(
             "%s: took %d of %d convolutions (layers %d to %d), left layers %s as they were: %s",
             *(path, len(values), len(everything), min(values), max(values), ", ".join(map(str, left)), why),

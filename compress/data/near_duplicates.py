@@ -50,11 +50,11 @@ def picture_print(image_bgr: np.ndarray) -> PicturePrint:
 def same_pictures(prints: Sequence[PicturePrint], splits: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs of indices of the same picture in two splits, the earlier one first."""
     bits = np.array([entry.bits for entry in prints], np.uint64)
-    names = np.array(splits)
+    places = np.unique(splits, return_inverse=True)[1]
     pairs = []
     for first in range(len(prints)):
         later = slice(first + 1, None)
-        alike = (np.bitwise_count(bits[later] ^ bits[first]) <= SAME_BITS) & (names[later] != names[first])
+        alike = (np.bitwise_count(bits[later] ^ bits[first]) <= SAME_BITS) & (places[later] != places[first])
         for second in first + 1 + np.flatnonzero(alike):
             if np.abs(prints[first].copy - prints[int(second)].copy).mean() <= SAME_LEVELS:
                 pairs.append((first, int(second)))
