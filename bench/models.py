@@ -291,14 +291,13 @@ def _cfg_of(path: Path, cfg_path: Path | None) -> Cfg:
 
 
 def _spec_of_cfg(cfg: Cfg, name: str) -> DetectorSpec:
-    from compress.darknet.network import DarknetNetwork
+    from compress.darknet.heads import heads_of
 
-    heads = DarknetNetwork(cfg).heads
     return DetectorSpec(
         name=name,
         classes=tuple(str(index) for index in range(cfg.classes)),
         input_hw=cfg.input_hw,
-        heads=tuple(head.spec(f"layer{head.layer}") for head in heads),
+        heads=tuple(head.spec(f"layer{head.layer}") for head in heads_of(cfg)),
     )
 
 
