@@ -102,6 +102,8 @@ def _sources(index: int, section: Section) -> tuple[int, ...]:
 
 def _earlier(index: int, section: Section, key: str, number: int) -> int:
     layer = index + number if number < 0 else number
+    if not index:
+        raise section.error("a layer before it", "none", "Put a [convolutional] first")
     if not 0 <= layer < index:
         raise section.error(
             f"'{key}' to name layers from 0 to {index - 1} or from -{index} to -1", str(number), "Correct the index"
@@ -139,6 +141,7 @@ def _convolutional(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) 
         if key in section.options:
             raise section.error("one 'stride'", f"'{key}'", "Use a network with square strides")
     _check_activation(section)
+    section.integer("batch_normalize", 0)
     filters, groups = section.integer("filters", minimum=1), section.integer("groups", 1, minimum=1)
     if filters % groups or inputs[0][0] % groups:
         raise section.error(
@@ -241,6 +244,9 @@ def _head(cfg: Cfg, index: int, section: Section, inputs: list[Shape]) -> Shape:
     if section.number("scale_x_y", 1.0) <= 0:
         raise section.error("'scale_x_y' above 0", section.options["scale_x_y"], "Correct it, or leave it out")
     anchors, classes = len(head_anchors(section)), section.integer("classes", 20, minimum=1)
+    if classes != cfg.classes:
+        raise section.error(f"classes={cfg.classes} as the first head has", f"classes={classes}", "Make them agree")
+    section.integer("softmax", 0)
     if inputs[0][0] != anchors * (5 + classes):
         raise before.error(
             f"filters={anchors * (5 + classes)} = {anchors} anchors x (5 + {classes} classes) before the "

@@ -79,6 +79,19 @@ def test_slope_and_epsilon_are_read_from_net() -> None:
         (NET + CONV.replace("leaky", "gelu"), 4, "leaky, linear, relu, relu6, mish, swish, logistic", "gelu"),
         (NET + CONV + "groups=2\n", 4, "'groups' that divides", "groups=2, filters=8, 3 channels"),
         (NET + CONV + "dilation=2\n", 4, "dilation=1", "dilation=2"),
+        (NET + CONV.replace("normalize=1", "normalize=yes"), 4, "numbers for 'batch_normalize'", "'yes'"),
+        (NET + "[shortcut]\nfrom=-1\n", 4, "a layer before it", "none"),
+        (
+            NET
+            + HEAD
+            + YOLO
+            + "[route]\nlayers=0\n"
+            + HEAD.replace("14", "16")
+            + YOLO.replace("classes=2", "classes=3"),
+            17,
+            "classes=2 as the first head has",
+            "classes=3",
+        ),
         (NET + CONV + "flipped=1\n", 4, "flipped=0", "flipped=1"),
         (NET + "leaky_slope=steep\n" + CONV, 1, "numbers for 'leaky_slope'", "'steep'"),
         (NET + "leaky_slope=0.1,0.2\n" + CONV, 1, "one number for 'leaky_slope'", "'0.1,0.2'"),
