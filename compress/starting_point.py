@@ -20,15 +20,8 @@ def starting_cfg(config: NetworkConfig, classes: int) -> Cfg:
     """The cfg that a training starts from, with the anchors as they are in it."""
     if config.cfg is None:
         return TOPOLOGIES[config.topology](classes, config.input_hw, config.width, config.leaky_slope)
-    cfg = with_input(with_width(with_classes(read_cfg(config.cfg), classes), config.width), config.input_hw)
-    return replace(cfg, net=replace(cfg.net, options=cfg.net.options | {"leaky_slope": repr(config.leaky_slope)}))
-
-
-def with_input(cfg: Cfg, input_hw: tuple[int, int]) -> Cfg:
-    """The same network for pictures of another size."""
-    height, width = input_hw
-    options = cfg.net.options | {"height": str(height), "width": str(width)}
-    return replace(cfg, net=replace(cfg.net, options=options))
+    cfg = with_width(with_classes(read_cfg(config.cfg), classes), config.width).with_input_hw(config.input_hw)
+    return replace(cfg, net=cfg.net.with_options(leaky_slope=repr(config.leaky_slope)))
 
 
 def check_starting_point(config: CompressConfig) -> None:

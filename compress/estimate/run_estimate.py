@@ -30,7 +30,7 @@ from compress.stages.driver import STAGE_NAMES
 from compress.stages.pruning import prune_options
 from compress.stages.run import Run
 from compress.stages.training import initialise, teaching
-from compress.starting_point import starting_cfg, with_input
+from compress.starting_point import starting_cfg
 from compress.training.batch import StepHook
 from compress.training.evaluation import evaluate
 from compress.training.loader import TrainingImages, to_input
@@ -248,6 +248,6 @@ class _Estimator:
 
 def _fresh(cfg: Cfg, input_hw: tuple[int, int]) -> DarknetNetwork:
     """The network for pictures of that size, as at the start of a training."""
-    network = DarknetNetwork(with_input(cfg, input_hw))
+    network = DarknetNetwork(cfg.with_input_hw(input_hw))
     initialise(network)
     return network
