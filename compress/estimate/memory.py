@@ -24,11 +24,16 @@ class Peak:
 
 
 def forget_peak() -> None:
-    """Begin anew, without what is no longer used; where the kernel cannot forget older peaks, they stay."""
+    """Begin anew, without what is no longer used."""
     gc.collect()
     give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc, which keeps what was freed
     if give_back:
         give_back(0)
+    reset_peak()
+
+
+def reset_peak() -> None:
+    """Begin anew with all that is there; where the kernel cannot forget older peaks, they stay."""
     if _RESET.exists():
         _RESET.write_text(_RESET_PEAK, encoding="ascii")
     if torch.cuda.is_available():
@@ -36,7 +41,7 @@ def forget_peak() -> None:
 
 
 def peak() -> Peak:
-    """The peak since `forget_peak`."""
+    """The peak since it was reset or forgotten."""
     return Peak(_resident_peak(), torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0)
 
 

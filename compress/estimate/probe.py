@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ import torch
 from compress.config import CompressConfig, TrainingConfig
 from compress.darknet.network import DarknetNetwork
 from compress.data.sample import Sample
-from compress.estimate.memory import Peak, forget_peak, kept_for_backward, peak
+from compress.estimate.memory import Peak, forget_peak, kept_for_backward, peak, reset_peak
 from compress.quantization.grid_network import GridNetwork
 from compress.training.batch import StepHook
 from compress.training.evaluation import evaluate
@@ -73,10 +73,10 @@ class Cost:
         step_s: seconds of an optimiser step, pictures varied and network updated.
         evaluation_s: seconds to evaluate one picture.
         save_s: seconds of what else ends an epoch: the checkpoint.
-        process_bytes: the most memory in use by the end of a step.
+        process_bytes: the most memory in use in a step's forward and backward passes.
         gpu_bytes: the same of a GPU.
         kept_bytes: what the step's pictures leave in memory until the backward pass, in float32.
-        end_bytes: the most memory in use by the end of the epoch.
+        other_bytes: the most in use at any time, what does not grow with the pictures included.
         checkpoint_bytes: on disk while the training runs.
     """
 
@@ -87,13 +87,13 @@ class Cost:
     process_bytes: int
     gpu_bytes: int
     kept_bytes: int
-    end_bytes: int
+    other_bytes: int
     checkpoint_bytes: int
 
     @property
     def peak_bytes(self) -> int:
         """The most memory in use at all."""
-        return max(self.process_bytes, self.end_bytes)
+        return max(self.process_bytes, self.other_bytes)
 
     def scaled(self, smaller: Cost, step: Step) -> Cost:
         """Another step's cost, its time and memory on the line through this one and a smaller one."""
@@ -168,26 +168,26 @@ class Prober:
             network = cast("DarknetNetwork", network)  # a training takes either
             images, held_out = self._images(step, STEPS * step.images), self._images(step, step.images)
             kept_bytes = kept_for_backward(network, torch.zeros(step.at_once, 3, *step.input_hw))
-            ends, peaks = _noted(hook)
+            notes = _noted(hook)
             training_run = Training(
                 network, images, held_out, self.class_names, config, Path(folder), hook, workers=self.config.workers
             )
             averaged, _ = training_run.run()
             ended = time.monotonic()
             evaluate(averaged, network.heads, held_out, self.class_names)
-            end_bytes = peak().process_bytes
+            notes.take()
             evaluation_s = (time.monotonic() - ended) / len(held_out)
             checkpoint_bytes = sum(path.stat().st_size for path in Path(folder).iterdir())
-        passes = len(held_out) + min(STATISTICS_IMAGES, len(images))
+        ends, passes = notes.ends, len(held_out) + min(STATISTICS_IMAGES, len(images))
         return Cost(
             step=step,
             step_s=statistics.median(late - early for early, late in zip(ends, ends[1:], strict=False)),
             evaluation_s=evaluation_s,
             save_s=max(ended - ends[-1] - passes * evaluation_s, 0.0),
-            process_bytes=peaks[-1].process_bytes,
-            gpu_bytes=peaks[-1].gpu_bytes,
+            process_bytes=notes.passes.process_bytes,
+            gpu_bytes=notes.passes.gpu_bytes,
             kept_bytes=kept_bytes,
-            end_bytes=end_bytes,
+            other_bytes=notes.highest_bytes,
             checkpoint_bytes=checkpoint_bytes,
         )
 
@@ -234,19 +234,41 @@ def _downwards(wanted: Step, smallest: Step) -> Iterator[Step]:
         yield Step(1, (height, width), 1)
 
 
-def _noted(hook: StepHook) -> tuple[list[float], list[Peak]]:
-    """When the hook's steps end, and the memory's peak by then, noted from now on."""
-    ends: list[float] = []
-    peaks: list[Peak] = []
-    after_step = hook.after_step
+@dataclass
+class _Notes:
+    """When the steps ended, the memory's peak in one's forward and backward passes, and the highest of all."""
 
-    def noting(step: int, learning_rate: float) -> None:
+    ends: list[float] = field(default_factory=list)
+    passes: Peak = Peak()
+    highest_bytes: int = 0
+
+    def take(self) -> Peak:
+        """The peak since the last time."""
+        found = peak()
+        self.highest_bytes = max(self.highest_bytes, found.process_bytes)
+        reset_peak()
+        return found
+
+
+def _noted(hook: StepHook) -> _Notes:
+    """Notes on the steps of a hook, from now on; what it does itself is no part of the passes."""
+    notes, before_step, after_step = _Notes(), hook.before_step, hook.after_step
+
+    def before(step: int) -> None:
+        found = notes.take()
+        if step == 1:
+            notes.passes = found
+        before_step(step)
+
+    def after(step: int, learning_rate: float) -> None:
         after_step(step, learning_rate)
-        ends.append(time.monotonic())
-        peaks.append(peak())
+        notes.take()
+        if step == 0:
+            forget_peak()  # or what the hook and the first step freed would hide what the second one takes
+        notes.ends.append(time.monotonic())
 
-    hook.after_step = noting  # type: ignore[method-assign]
-    return ends, peaks
+    hook.before_step, hook.after_step = before, after  # type: ignore[method-assign]
+    return notes
 
 
 @contextmanager

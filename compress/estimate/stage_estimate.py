@@ -82,13 +82,17 @@ def training_estimate(
         process_bytes=cost.peak_bytes + cache,
         gpu_bytes=cost.gpu_bytes,
         disk_bytes=2 * cost.checkpoint_bytes,  # the old one stays until the new one is whole
-        origin=_origin(cost.step, ran),
+        origin=_origin(cost.step, ran, training.multi_scale),
     )
 
 
-def _origin(wanted: Step, ran: Step) -> str:
+def _origin(wanted: Step, ran: Step, multi_scale: tuple[int, int] | None) -> str:
     text = f"estimated from {STEPS - 1} measured steps of {_words(ran)}"
-    return text if ran == wanted else f"{text} and of smaller ones, scaled by their pixels to {_words(wanted)}"
+    if ran != wanted:
+        text += f" and of smaller ones, scaled by their pixels to {_words(wanted)}"
+    if multi_scale and multi_scale[1] > max(wanted.input_hw):
+        text += f"; steps of pictures up to {multi_scale[1]} pixels need more memory"
+    return text
 
 
 def _words(step: Step) -> str:
