@@ -171,9 +171,8 @@ class PruneConfig(_Section):
 
     method: Literal["cost", "slimming"] = "cost"  # slimming: the published way, to compare with
     channels: Share = 0.85
-    blocks: BlockCount = Field(
-        default="auto", description="Write how many, or auto"
-    )  # auto: with a target as many as pay, else none
+    blocks: BlockCount = Field(default="auto", description="Write how many, or auto")  # auto: none without a target,
+    # else as many as pay
     min_share: Share = 0.01  # of every convolution's channels at least this stays, and
     min_channels: PositiveInt = 4  # at least so many
     width_multiple: PositiveInt | None = None  # of kept widths; null: 8 with a target, else 1
@@ -184,9 +183,7 @@ class PruneConfig(_Section):
     recalibration_images: int = Field(default=256, ge=0)  # of training: BN statistics anew after the cut; 0: kept
     rounds: PositiveInt = 1  # the cut is reached in so many steps,
     between: TrainingConfig | None = None  # the network trained like this between two of them
-    floor_map50: Share | None = (
-        None  # of a round straight after its cut: one below ends them, and the last above is kept
-    )
+    floor_map50: Share | None = None  # of a round straight after its cut: one below ends them, the last above is kept
 
     @field_validator("board")
     @classmethod
@@ -233,9 +230,7 @@ class QuantizeConfig(_Section):
     images: PositiveInt = 64
     batch_size: PositiveInt = 8
     bias_correction: bool = True  # of the calibration; training on moves the biases by itself
-    equalization: Literal["nndct", "activations", "off"] = (
-        "nndct"  # of channels: along ReLU chains, or all by activations
-    )
+    equalization: Literal["nndct", "activations", "off"] = "nndct"  # of channels: along ReLU chains, or by activations
     calibration_target: Literal["tensor", "outputs"] = "tensor"  # each tensor's own error, or the heads' (minutes)
     fine_tune: TrainingConfig | None = None
 
