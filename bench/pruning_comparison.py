@@ -51,7 +51,7 @@ BACKENDS: dict[str, Backend] = {"torch": TorchCpu(), "onnxruntime": OnnxCpu()}
 
 @dataclass(frozen=True)
 class Row:
-    """One network. `gamma_kept_share`: of the sum of |gamma| over all convolutions, what is left of it."""
+    """One network. `gamma_kept_share`: of all |gamma| what is left; removed blocks' first layers do not count."""
 
     network: str
     params: int

@@ -183,7 +183,7 @@ class PruneConfig(_Section):
     recalibration_images: int = Field(default=256, ge=0)  # of training: BN statistics anew after the cut; 0: kept
     rounds: PositiveInt = 1  # the cut is reached in so many steps,
     between: TrainingConfig | None = None  # the network trained like this between two of them
-    floor_map50: Share | None = None  # of a round straight after its cut: one below ends them, the last above is kept
+    floor_map50: Share | None = None  # of a round's cut, before it trains: one below ends them, the last above is kept
 
     @field_validator("board")
     @classmethod
