@@ -184,9 +184,11 @@ class _Estimator:
 
     @property
     def _teacher(self) -> Cfg:
-        """The full network with the small one's anchors, which a run would have fitted for both."""
+        """The teacher that is named, or the full network, with the small one's anchors, which a run fits for both."""
+        named = self.run.named_files(self.run.config.distill.teacher)
         numbers = next(section.floats("anchors") for section in self._small.layers if section.type == "yolo")
-        return with_anchors(self._full, list(zip(numbers[::2], numbers[1::2], strict=True)))
+        anchors = list(zip(numbers[::2], numbers[1::2], strict=True))
+        return with_anchors(read_cfg(named[0]) if named else self._full, anchors)
 
     @cached_property
     def _evaluation_s(self) -> float:

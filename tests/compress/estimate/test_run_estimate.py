@@ -10,9 +10,14 @@ import pytest
 
 from board_app.core.errors import UsageError
 from compress.config import CompressConfig, load_config
+from compress.darknet.cfg import read_cfg
+from compress.darknet.cost import parameter_count
 from compress.estimate import RunEstimate, estimate_run
+from compress.estimate.pictures import pictures_of
+from compress.estimate.run_estimate import _Estimator
 from compress.estimate.stage_estimate import Splits, StageEstimate
 from compress.estimate.text import duration, estimate_text
+from compress.stages.run import Run
 from roadslim import main
 
 
@@ -104,3 +109,16 @@ def test_a_given_network_is_not_trained(small_run: Callable[[], Path], finished_
     assert [stage.stage for stage in estimate.stages] == ["train", "distill"]
     size = json.loads((finished_small_run / "prune" / "prune.json").read_text())["params_after"]
     assert estimate.stages[-1].params == size
+
+
+def test_a_named_teacher_is_the_one_that_is_measured(small_run: Callable[[], Path], finished_small_run: Path) -> None:
+    """Else it is the network before the cut."""
+    config = load_config(small_run())
+    small = parameter_count(read_cfg(finished_small_run / "prune" / "model.cfg"))
+    sizes = []
+    for teacher in ("train", (finished_small_run / "prune",)):
+        distill = config.distill.model_copy(update={"teacher": teacher})
+        run = Run(config.model_copy(update={"distill": distill}))
+        with pictures_of(run, None) as pictures:
+            sizes.append(parameter_count(_Estimator(run, pictures)._teacher))
+    assert sizes[0] > sizes[1] == small
