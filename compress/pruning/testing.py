@@ -1,4 +1,4 @@
-"""Networks with made-up BN scales and no weights, as choosing what to cut needs no more."""
+"""Networks with made-up BN scales and no weights, as choosing what to cut needs no more, and what a choice leaves."""
 
 from __future__ import annotations
 
@@ -34,6 +34,16 @@ def with_scales(cfg: Cfg, seed: int = 0, share_zero: float = 0.0, agreeing: bool
                 bn.weight.copy_(scale)
                 bn.bias.copy_(0.3 * torch.randn(group.channels, generator=generator) * (scale > 0))
     return network
+
+
+@torch.no_grad()
+def silence_cut(network: DarknetNetwork, selection: Selection) -> None:
+    """Set gamma and beta of what a selection cuts to 0, as sparse training leaves them; in place."""
+    for conv, kept in selection.kept.items():
+        bn = network.convolution(conv).bn
+        if bn is not None:
+            bn.weight.mul_(torch.from_numpy(kept))
+            bn.bias.mul_(torch.from_numpy(kept))
 
 
 def costs(cfg: Cfg, board: str = "zcu104") -> tuple[int, float, float]:

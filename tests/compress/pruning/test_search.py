@@ -20,20 +20,10 @@ from compress.pruning import PruneOptions, Selection, channel_groups, removable_
 from compress.pruning.blocks import with_widths
 from compress.pruning.cut_network import CutNetwork
 from compress.pruning.selection import selected_cfg
-from compress.pruning.testing import costs, costs_after, kept_scales, with_scales
+from compress.pruning.testing import costs, costs_after, kept_scales, silence_cut, with_scales
 
 NARROW = yolov3_cfg(6, (416, 416), 0.25)
 WHOLE = yolov3_cfg(6, (608, 608))
-
-
-@torch.no_grad()
-def silence_cut(network: DarknetNetwork, selection: Selection) -> None:
-    """Set gammas and betas to 0 where the selection cuts."""
-    for conv, kept in selection.kept.items():
-        bn = network.convolution(conv).bn
-        if bn is not None:
-            bn.weight.mul_(torch.from_numpy(kept))
-            bn.bias.mul_(torch.from_numpy(kept))
 
 
 @pytest.fixture(scope="module")

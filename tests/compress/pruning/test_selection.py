@@ -13,6 +13,7 @@ from compress.darknet.testing import randomise
 from compress.darknet.topologies import yolov3_cfg, yolov3_tiny_cfg
 from compress.pruning import PruneOptions, Selection, channel_groups, removable_blocks, select
 from compress.pruning.selection import selected_cfg
+from compress.pruning.testing import silence_cut
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +130,7 @@ def test_choosing_again_after_silencing_takes_nothing_alive(multiple: int, yolov
     network = randomise(DarknetNetwork(yolov3.cfg))
     options = PruneOptions(channels=0.6, blocks=5, width_multiple=multiple)
     selection = select(network, options)
-    with torch.no_grad():
-        for conv, kept in selection.kept.items():
-            if network.convolution(conv).bn is not None:
-                network.batch_norm(conv).weight.mul_(torch.from_numpy(kept))
-                network.batch_norm(conv).bias.mul_(torch.from_numpy(kept))
+    silence_cut(network, selection)
     again = select(network, options)
     assert again.removed_blocks == selection.removed_blocks
     assert not any((kept & ~again.kept[conv]).any() for conv, kept in selection.kept.items())
