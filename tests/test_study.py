@@ -33,8 +33,13 @@ name: mini
 dataset: {path: data/mini, split: test}
 models:
   - {name: trained, path: runs/mini/train}
-  - {name: published way, path: runs/mini-slimming/prune}
-backends: [torch_cpu]
+  - {name: sparse, path: runs/mini/sparsify}
+  - {name: straight after pruning, path: runs/mini/prune}
+  - {name: fine-tuned, path: runs/mini/distill}
+  - {name: int8 bundle, path: runs/mini/bundle/mini.bundle}
+  - {name: sparse the published way, path: runs/mini-slimming/sparsify}
+  - {name: straight after pruning the published way, path: runs/mini-slimming/prune}
+backends: [torch_cpu, onnxruntime_cpu, dpu]
 threads: 1
 """,
 }
@@ -50,6 +55,7 @@ def test_the_study_ends_with_page_and_table_and_goes_on_from_what_is_finished(tm
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=900)
     run = tmp_path / "runs" / "mini"
     assert "trained" in (run / "table.md").read_text() and "published way" in (run / "table.md").read_text()
+    assert "times faster" in (run / "figures.md").read_text()
     assert (run / "report.html").stat().st_size > 10_000
     log = (run / "study.log").read_text()
     assert log.count("UTC: finished") == 2 and "train     finished before, kept" in log
