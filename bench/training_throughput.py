@@ -31,6 +31,7 @@ from compress.data.dataset import Sample
 from compress.training.batch import Metrics
 from compress.training.loader import TrainingImages, load_batches
 from compress.training.loss import yolo_loss
+from compress.training.repeatable import repeatable
 from compress.training.targets import assign
 from compress.training.trainer import Training
 
@@ -87,16 +88,13 @@ def measure(cfg: Cfg, folder: Path, batch_size: int, steps: int, rounds: int) ->
         found["training"].append(metrics["images_per_s"])
         torch.use_deterministic_algorithms(False)
         found["bare"].append(bare.run(steps))
-        torch.use_deterministic_algorithms(True)  # as the stages train
+        torch.use_deterministic_algorithms(True)
 
     epochs = _WARM_UP_ROUNDS + rounds
     config = TrainingConfig(epochs=epochs, batch_size=batch_size, evaluate_every=epochs)
     held_out = TrainingImages(images.samples[:1], cfg.input_hw, None, 1)
-    torch.use_deterministic_algorithms(True)
-    try:
+    with repeatable():  # as the stages train
         Training(network, images, held_out, ROAD_CLASSES, config, folder, on_epoch=alternate).run()
-    finally:
-        torch.use_deterministic_algorithms(False)
     medians = {name: statistics.median(speeds[_WARM_UP_ROUNDS:]) for name, speeds in found.items()}
     return {
         **{f"{name}_images_per_s": speed for name, speed in medians.items()},

@@ -26,6 +26,7 @@ from compress.stages.run import Run
 from compress.stages.training import distill_key, run_distill, run_sparsify, run_train, sparsify_key, train_key
 from compress.training import processes
 from compress.training.batch import Metrics
+from compress.training.repeatable import repeatable
 from roadslim import roadslim_version
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,6 @@ def run_single_stage(config: CompressConfig, name: str, fresh: bool = False) -> 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """The run folder, held by the main process for all; only that one writes to it and tells what is done."""
-    torch.use_deterministic_algorithms(True)
     if processes.is_main():
         with exclusive(folder):
             yield
@@ -114,7 +114,7 @@ def _run_stage(run: Run, stage: Stage, fresh: bool) -> None:
         return
     torch.set_num_threads(processes.threads(run.config.threads))
     started = time.monotonic()
-    with _workplace(folder, key, fresh) as place:
+    with _workplace(folder, key, fresh) as place, repeatable():
         results = stage.work(run, place)
         processes.gathered(None)  # none of them works any more
     seconds = time.monotonic() - started

@@ -168,7 +168,7 @@ def load_batches(
     """
     sizes = [images.input_hw] * len(indices) if sizes_hw is None else sizes_hw
     waiting: deque[_LoadingBatch] = deque()
-    pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="pictures")
+    pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="pictures", initializer=_compute_alone)
     try:
         for chosen, size_hw in zip(indices, sizes, strict=True):
             waiting.append(_LoadingBatch(pool, images, epoch, chosen, size_hw))
@@ -178,6 +178,11 @@ def load_batches(
             yield waiting.popleft().whole()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _compute_alone() -> None:
+    """Let torch use this thread alone: a team for every thread that loads would take the network's cores from it."""
+    torch.set_num_threads(1)
 
 
 class _LoadingBatch:

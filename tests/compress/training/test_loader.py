@@ -86,6 +86,23 @@ def test_batches_are_the_named_pictures(images: TrainingImages, workers: int) ->
             assert torch.equal(batch.truths[batch.truths[:, 0] == position][:, 1:], truths)
 
 
+def test_threads_that_load_take_no_cores_from_the_network(
+    images: TrainingImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch uses one thread in each of them, and as many as before in the one that trains."""
+    torch.set_num_threads(2)
+    inside: set[int] = set()
+    item = images.item
+
+    def noted(index: int, epoch: int, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        inside.add(torch.get_num_threads())
+        return item(index, epoch, size_hw)
+
+    monkeypatch.setattr(images, "item", noted)
+    list(load_batches(images, 0, [[0, 1], [2, 3]], workers=2))
+    assert inside == {1} and torch.get_num_threads() == 2
+
+
 def test_a_loader_that_is_left_ends_its_threads(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
     """After an epoch that broke off, no further picture is loaded."""
     loaded: list[Path] = []
