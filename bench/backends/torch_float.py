@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from bench.backends.base import as_heads, as_input, fixed_picture
 from bench.environment import cpu_model, library_version, usable_cores
 from bench.models import Model, NetworkModel
 from bench.results import Origin
-from compress.darknet.fold import folded_parameters
-from compress.darknet.network import ConvolutionLayer, DarknetNetwork
+from compress.darknet.fold import folded
 
 _SCOPE = "network only, batch 1: float input tensor on the device to raw heads; no letterbox, decoding or NMS"
-
-
-def folded(network: DarknetNetwork) -> DarknetNetwork:
-    """A copy without batch normalisation, whose convolutions do the same."""
-    network = copy.deepcopy(network).eval()
-    for layer in network.layers:
-        if isinstance(layer, ConvolutionLayer) and layer.bn is not None:
-            weight, bias = folded_parameters(layer)
-            layer.conv.weight = nn.Parameter(weight, requires_grad=False)
-            layer.conv.bias = nn.Parameter(bias, requires_grad=False)
-            layer.bn = None
-    return network
 
 
 class TorchSession:

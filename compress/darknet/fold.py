@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compress.darknet.network import ConvolutionLayer
+from compress.darknet.network import ConvolutionLayer, DarknetNetwork
 
 
 @torch.no_grad()
@@ -27,3 +29,14 @@ def folded_parameters(layer: nn.Module) -> tuple[Tensor, Tensor]:
     with np.errstate(invalid="ignore", divide="ignore"):  # whoever needs finite values names the layer
         scale = gamma / np.sqrt(variance + np.float32(layer.bn.eps))
     return weight * torch.from_numpy(scale).reshape(-1, 1, 1, 1), torch.from_numpy(beta - mean * scale)
+
+
+def folded(network: DarknetNetwork) -> DarknetNetwork:
+    """A copy in evaluation mode whose convolutions do their batch normalisation's work; it has no gradients."""
+    copied = copy.deepcopy(network).eval().requires_grad_(False)
+    for layer in copied.layers:
+        if isinstance(layer, ConvolutionLayer) and layer.bn is not None:
+            weight, bias = folded_parameters(layer)
+            layer.conv.weight, layer.conv.bias = (nn.Parameter(values, False) for values in (weight, bias))
+            layer.bn = None
+    return copied

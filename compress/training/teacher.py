@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from board_app.core.errors import InputError
-from compress.darknet.fold import folded_parameters
+from compress.darknet.fold import folded
 from compress.darknet.heads import Head
-from compress.darknet.network import ConvolutionLayer, DarknetNetwork
+from compress.darknet.network import DarknetNetwork
 from compress.training.attention import AttentionMaps
 from compress.training.batch import Batch
 
@@ -81,17 +80,6 @@ class Teacher:
             if key not in self._kept and self._kept_bytes + size <= CACHE_LIMIT_BYTES:
                 self._kept[key] = [values[position].cpu().clone() for values in tensors]
                 self._kept_bytes += size
-
-
-def folded(network: DarknetNetwork) -> DarknetNetwork:
-    """A copy in evaluation mode whose convolutions do their batch normalisation's work; it has no gradients."""
-    copied = copy.deepcopy(network).eval().requires_grad_(False)
-    for layer in copied.layers:
-        if isinstance(layer, ConvolutionLayer) and layer.bn is not None:
-            weight, bias = folded_parameters(layer)
-            layer.conv.weight, layer.conv.bias = (nn.Parameter(values, False) for values in (weight, bias))
-            layer.bn = None
-    return copied
 
 
 def head_differences(student: Sequence[Head], teacher: Sequence[Head]) -> list[str]:

@@ -10,9 +10,9 @@ import torch
 
 from bench.backends import BACKENDS, default_backend
 from bench.backends.base import as_heads, as_input, fixed_picture
-from bench.backends.torch_float import folded
 from bench.models import NetworkModel, XmodelModel, open_model
 from board_app.core.int8_input import quantise_pixels
+from compress.darknet.fold import folded
 from compress.darknet.network import ConvolutionLayer
 from dpu.executor import Executor
 

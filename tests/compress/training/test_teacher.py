@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from board_app.core.errors import InputError
+from compress.darknet.fold import folded
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.topologies import with_anchors, with_classes
 from compress.training import teacher as teacher_module
 from compress.training.batch import Batch
-from compress.training.teacher import Teacher, folded
+from compress.training.teacher import Teacher
 
 
 def batch(count: int = 4, plain: bool = True, first: int = 0) -> Batch:
