@@ -88,6 +88,7 @@ def make_networks(folder: Path, width: float, size_hw: tuple[int, int]) -> list[
     from compress.darknet.onnx_export import export_onnx
     from compress.darknet.topologies import yolov3_cfg
     from compress.pruning import PruneOptions, prune
+    from compress.pruning.recalibration import recalibrate
     from compress.quantization import quantize
     from compress.quantization.graph_export import to_xmodel
     from dpu import xmodel
@@ -99,10 +100,8 @@ def make_networks(folder: Path, width: float, size_hw: tuple[int, int]) -> list[
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.weight.data.copy_(torch.rand(module.num_features) ** 4)  # many small, few large
-            module.momentum = None  # the statistics of exactly what was seen
-    with torch.no_grad():
-        network.train()(images)
-    pruned = prune(network.eval(), PruneOptions(channels=0.85, blocks=8)).network
+    recalibrate(network, [images])
+    pruned = prune(network, PruneOptions(channels=0.85, blocks=8)).network
     made = []
     for name, shown in (("unpruned", network), ("pruned", pruned)):
         export_onnx(shown, folder / f"{name}.onnx")

@@ -19,13 +19,13 @@ from compress.darknet.network import DarknetNetwork
 from compress.data.sample import Sample
 from compress.estimate.memory import Peak, forget_peak, kept_for_backward, peak, reset_peak
 from compress.quantization.grid_network import GridNetwork
+from compress.training.average import STATISTICS_IMAGES
 from compress.training.batch import StepHook
 from compress.training.evaluation import evaluate
 from compress.training.loader import TrainingImages
 from compress.training.trainer import Training
 
 STEPS = 3  # of a probe; the first warms up
-STATISTICS_IMAGES = 128  # through the network for BN statistics, before an evaluation
 _SMALLEST = 64  # pixels of a side: below, a batch of one has no BN statistics
 _NO_RATE = 1e-12  # an untrained network at full rate may run off to infinity; the time is the same
 _SECONDS = 6.0  # that the steps of a probe may take

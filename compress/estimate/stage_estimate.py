@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from compress.config import TrainingConfig
-from compress.estimate.probe import STATISTICS_IMAGES, STEPS, Cost, Step
+from compress.estimate.probe import STEPS, Cost, Step
+from compress.training.average import STATISTICS_IMAGES
 
 
 @dataclass(frozen=True)

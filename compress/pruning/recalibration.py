@@ -61,10 +61,9 @@ def with_new_statistics(result: PruneResult, batches: Iterable[Tensor]) -> Prune
 
 def training_batches(images: TrainingImages, count: int) -> Iterator[Tensor]:
     """Batches of `count` pictures from all over the set, or of all where there are fewer; not varied."""
-    count = min(count, len(images))
-    chosen = (round(place * (len(images) - 1) / max(count - 1, 1)) for place in range(count))
+    chosen = images.spread(count)
     pixels = (torch.from_numpy(images.letterboxed(index)[0]).permute(2, 0, 1) for index in chosen)
-    return _batches((to_input(image) for image in pixels), count, images.input_hw)
+    return _batches((to_input(image) for image in pixels), len(chosen), images.input_hw)
 
 
 def folder_batches(folder: Path, input_hw: tuple[int, int]) -> Iterator[Tensor]:

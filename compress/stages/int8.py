@@ -44,9 +44,8 @@ def quantize_key(run: Run) -> StageKey:
 def _calibration_batches(run: Run) -> Iterator[Tensor]:
     """Batches (N, 3, H, W) of training pictures as they are, spread evenly over the split."""
     images, config = run.images(augmented=False), run.config.quantize
-    count = min(config.images, len(images))
-    chosen = [round(i * (len(images) - 1) / max(count - 1, 1)) for i in range(count)]
-    for first in range(0, count, config.batch_size):
+    chosen = images.spread(config.images)
+    for first in range(0, len(chosen), config.batch_size):
         pictures = [images.letterboxed(index)[0] for index in chosen[first : first + config.batch_size]]
         yield to_input(torch.stack([torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures]))
 

@@ -10,15 +10,15 @@ from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import update_bn
 
 from compress.darknet.network import DarknetNetwork
+from compress.pruning.recalibration import recalibrate
 from compress.quantization.grid_network import GridNetwork
 from compress.training.evaluation import plain_batches
 from compress.training.loader import TrainingImages
 
 Network = TypeVar("Network", DarknetNetwork, GridNetwork)
-_STATISTICS_IMAGES = 128
+STATISTICS_IMAGES = 128
 
 
 class AveragedNetwork(Generic[Network]):
@@ -46,7 +46,6 @@ class AveragedNetwork(Generic[Network]):
 
     def settle(self, images: TrainingImages, device: torch.device) -> None:
         """Take batch statistics from training pictures as they are: no training step made those of the average."""
-        count = min(_STATISTICS_IMAGES, len(images))
-        chosen = [round(i * (len(images) - 1) / max(count - 1, 1)) for i in range(count)]
-        update_bn((batch for batch, _ in plain_batches(images, chosen, device)), self.network)
-        self.network.eval()
+        recalibrate(
+            self.network, (batch for batch, _ in plain_batches(images, images.spread(STATISTICS_IMAGES), device))
+        )

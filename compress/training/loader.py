@@ -87,6 +87,11 @@ class TrainingImages:
         """Whether the pictures differ from epoch to epoch."""
         return self._augment is not None
 
+    def spread(self, count: int) -> list[int]:
+        """Indices of so many pictures from all over the set, or of all where there are fewer."""
+        count = min(count, len(self))
+        return [round(place * (len(self) - 1) / max(count - 1, 1)) for place in range(count)]
+
     def letterboxed(self, index: int) -> tuple[np.ndarray, LetterboxTransform]:
         """The picture at network size, uint8 RGB (H, W, 3), and the way back to the source; not to be changed."""
         return self._cache.get(index, self._decoded)
