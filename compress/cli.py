@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from board_app.core.errors import UsageError
-from compress.stage_flags import add_print_config, add_stage_flags, config_flags
+from compress.stage_flags import STARTS_FROM, add_print_config, add_stage_flags, config_flags
 
 if TYPE_CHECKING:
     from compress.config import CompressConfig
@@ -74,7 +74,7 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
         "examples:\n  roadslim compress configs/demo.yaml --until prune\n"
         "  roadslim compress configs/yolov3-608-rdd2022.yaml --estimate --images 10000"
     )
-    stages = ("train", "sparsify", "prune", "distill", "quantize", "bundle")
+    stages = ("train", *STARTS_FROM)
     parser.add_argument("--until", choices=stages, default="bundle", metavar="STAGE", help="stop after this stage")
     parser.add_argument("--fresh", choices=stages, metavar="STAGE", help="run this stage again, finished or not")
     add_print_config(parser)

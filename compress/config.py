@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -43,6 +44,17 @@ Range = Annotated[
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _known_board(name: str) -> str:
+    from dpu.architecture import BOARDS
+
+    if name not in BOARDS:
+        raise ValueError(f"expected one of {', '.join(BOARDS)}")
+    return name
+
+
+BoardName = Annotated[str, AfterValidator(_known_board)]
 
 
 def _one_or_two_paths(value: Any) -> Any:
@@ -179,20 +191,11 @@ class PruneConfig(_Section):
     target_params: PositiveInt | None = None  # instead of `channels`: cut as little as reaches so many parameters,
     target_gmacs: float | None = Field(default=None, gt=0)  # so many 1e9 multiply-accumulates an image,
     target_ms: float | None = Field(default=None, gt=0)  # and so many predicted milliseconds on the DPU of
-    board: str = "zcu104"
+    board: BoardName = "zcu104"
     recalibration_images: int = Field(default=256, ge=0)  # of training: BN statistics anew after the cut; 0: kept
     rounds: PositiveInt = 1  # the cut is reached in so many steps,
     between: TrainingConfig | None = None  # the network trained like this between two of them
     floor_map50: Share | None = None  # of a round's cut, before it trains: one below ends them, the last above is kept
-
-    @field_validator("board")
-    @classmethod
-    def _board_is_known(cls, board: str) -> str:
-        from dpu.architecture import BOARDS
-
-        if board not in BOARDS:
-            raise ValueError(f"expected one of {', '.join(BOARDS)}")
-        return board
 
     @model_validator(mode="after")
     def _slimming_takes_a_share(self) -> PruneConfig:

@@ -36,8 +36,8 @@ def check_starting_point(config: CompressConfig) -> None:
         if path is not None and not path.is_file():
             found = "a folder" if path.is_dir() else "none"
             complaints.append(f"'{key}' in [network]: expected a file at {path}, found {found}. Correct the path")
-    for stage in ("train", "sparsify", "prune", "distill"):
-        complaints += _missing_files(f"'{stage}' in [given]", getattr(config.given, stage))
+    for stage, files in config.given:
+        complaints += _missing_files(f"'{stage}' in [given]", files)
     if not isinstance(config.distill.teacher, str):
         complaints += _missing_files("'teacher' in [distill]", config.distill.teacher)
     if complaints:

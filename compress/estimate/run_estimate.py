@@ -31,6 +31,7 @@ from compress.stages.pruning import prune_options
 from compress.stages.run import Run
 from compress.stages.training import initialise, teaching
 from compress.starting_point import starting_cfg
+from compress.training import processes
 from compress.training.batch import StepHook
 from compress.training.evaluation import evaluate
 from compress.training.loader import TrainingImages, to_input
@@ -68,7 +69,7 @@ def estimate_run(config: CompressConfig, until: str, images: int | None = None) 
     """
     network = config.network.model_copy(update={"weights": None})  # which need not be there yet, and cost nothing
     run = Run(config.model_copy(update={"network": network}))
-    torch.set_num_threads(config.threads or torch.get_num_threads())
+    torch.set_num_threads(processes.threads(config.threads))
     with pictures_of(run, images) as pictures:
         here, estimator = available_bytes(), _Estimator(run, pictures)
         stages = [getattr(estimator, name)() for name in STAGE_NAMES if name in run.stages_to(until)]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from compress.darknet.cfg import layer_shapes
 from compress.darknet.network import ConvolutionLayer, DarknetNetwork
+from compress.darknet.section import HEAD_TYPES
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from dpu.latency import Prediction
 
-_HEADS = ("yolo", "region")
 _TABLE_WIDTH = 120
 
 
@@ -79,7 +79,7 @@ def layer_rows(
     after = dict(zip(old_layers, _costs(small, predictions[1]), strict=True))
     rows = []
     for index, (section, old) in enumerate(zip(full.cfg.layers, before, strict=True)):
-        if section.type in _HEADS:
+        if section.type in HEAD_TYPES:
             continue
         new = after.get(index, _Cost(0, 0, 0.0, 0.0, None))
         rows.append(

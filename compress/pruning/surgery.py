@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from compress.darknet.cfg import INPUT, Cfg, Section, cfg_text, layer_shapes, layer_sources, parse_cfg
 from compress.darknet.network import ConvolutionLayer, DarknetNetwork
+from compress.darknet.section import HEAD_TYPES
 from compress.pruning.groups import Segments, layer_channels
 from compress.pruning.options import Selection
 from compress.pruning.selection import selected_cfg
 
-_PASSED_ON = ("maxpool", "yolo", "region")  # a channel's constant comes out as it went in
+_PASSED_ON = ("maxpool", *HEAD_TYPES)  # a channel's constant comes out as it went in
 _BY_PIXEL = ("route", "shortcut", "upsample")  # the layer itself says what comes out
 
 
