@@ -8,10 +8,9 @@ from board_app.core.errors import InputError, RoadslimError
 from compress.darknet.cfg import Cfg, read_cfg
 from compress.darknet.heads import heads_of
 from compress.darknet.model_files import model_paths
-from compress.darknet.network import DarknetNetwork
-from compress.darknet.testing import randomise
 from compress.data.class_counts import check_classes
 from compress.pruning import select
+from compress.pruning.testing import with_scales
 from compress.stages.cut import prune_options
 from compress.stages.run import Run
 from compress.starting_point import starting_cfg
@@ -54,10 +53,10 @@ def _is_cut(run: Run) -> bool:
 
 
 def _check_cut(run: Run) -> None:
-    """A target is reached, or not, whatever the scales are; the network is filled with random ones."""
+    """A target is reached, or not, whatever the scales are; the network has random ones, and no weights."""
     options = prune_options(run.config.prune)
     if options.has_target:
-        select(randomise(DarknetNetwork(_cfg_of(run, "sparsify", "train"))), options)
+        select(with_scales(_cfg_of(run, "sparsify", "train")), options)
 
 
 def _check_teacher(run: Run) -> None:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from compress.config import SparsifyConfig
+from compress.darknet.layer_values import convolutions
 from compress.darknet.network import DarknetNetwork
 from compress.pruning import PruneOptions, select
 from compress.training.sparsity.method import SparsityMethod
@@ -48,9 +49,9 @@ class ScheduledZeros(SparsityMethod):
         self._network, self._groups, self._options, self._config = network, groups, options, config
         self._steps = 1
         self._chosen_at = {  # the step at which a channel was chosen
-            layer: torch.full((len(network.batch_norm(layer).weight),), _NEVER)
-            for layer in select(network, options).kept
-            if network.convolution(layer).bn is not None
+            layer: torch.full((convolution.bn.num_features,), _NEVER)
+            for layer, convolution in convolutions(network)
+            if convolution.bn is not None
         }
         self._effects: dict[int, Tensor] = {}
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.config import SparsifyConfig
+from compress.darknet.layer_values import convolutions
 from compress.darknet.network import DarknetNetwork
 from compress.pruning import PruneOptions, select
 from compress.training.batch import Metrics, StepHook
@@ -76,9 +77,9 @@ class Sparsity(StepHook):
     def settle(self, averaged: nn.Module) -> None:
         """Hold at zero in the averaged network what is zero in the trained one."""
         assert isinstance(averaged, DarknetNetwork)
-        for layer, section in enumerate(self._network.cfg.layers):
-            if section.type == "convolutional" and self._network.convolution(layer).bn is not None:
-                mine, mean = self._network.batch_norm(layer), averaged.batch_norm(layer)
+        for layer, convolution in convolutions(self._network):
+            if convolution.bn is not None:
+                mine, mean = convolution.bn, averaged.batch_norm(layer)
                 alive = (mine.weight != 0) | (mine.bias != 0)
                 mean.weight.mul_(alive)
                 mean.bias.mul_(alive)
