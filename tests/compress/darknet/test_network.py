@@ -49,24 +49,21 @@ def test_coco_tiny_equals_opencv(shared_data: Path) -> None:
 @pytest.mark.parametrize("seed", range(25))
 def test_random_networks_equal_opencv(seed: int, tmp_path: Path) -> None:
     """Small networks with every kind of layer give OpenCV's outputs, the batch normalisation's epsilon included."""
-    network = randomise(DarknetNetwork(random_cfg(seed)), seed)
-    network.header.seen = 1  # as Darknet trained it, so its epsilon holds, which is OpenCV's
-    paths = save_model(network, tmp_path)
-    network = load_model(*paths)
-    images = np.random.default_rng(seed).random((1, 3, *network.cfg.input_hw), np.float32)
-    with torch.no_grad():
-        ours = network(torch.from_numpy(images))
-    for our, other in zip(ours, opencv_heads(*paths, images, network.heads), strict=True):
-        np.testing.assert_allclose(our.numpy(), other, rtol=1e-4, atol=1e-4)
+    check_against_opencv(random_cfg(seed), seed, tmp_path)
 
 
 @pytest.mark.parametrize("seed", range(25))
 def test_newer_networks_equal_opencv(seed: int, tmp_path: Path) -> None:
     """So do those with pyramids, reorg, grouped convolutions and every activation that OpenCV reads."""
     cfg = random_cfg(seed, more=("spatial_pyramid", "reorg", "grouped", "activations"))
-    network = randomise(DarknetNetwork(parse_cfg(cfg_text(cfg).replace("relu6", "mish"), "x")), seed)
-    network.header.seen = 1
-    paths = save_model(network, tmp_path)
+    check_against_opencv(parse_cfg(cfg_text(cfg).replace("relu6", "mish"), "x"), seed, tmp_path)
+
+
+def check_against_opencv(cfg: Cfg, seed: int, folder: Path) -> None:
+    """Compare the raw heads of a network with random numbers, both read from the same files."""
+    network = randomise(DarknetNetwork(cfg), seed)
+    network.header.seen = 1  # as Darknet trained it, so its epsilon holds, which is OpenCV's
+    paths = save_model(network, folder)
     network = load_model(*paths)
     images = np.random.default_rng(seed).random((1, 3, *network.cfg.input_hw), np.float32)
     with torch.no_grad():

@@ -103,30 +103,29 @@ def test_threads_that_load_take_no_cores_from_the_network(
     assert inside == {1} and torch.get_num_threads() == 2
 
 
-def test_a_loader_that_is_left_ends_its_threads(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an epoch that broke off, no further picture is loaded."""
-    loaded: list[Path] = []
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that the loader decodes from now on, in order."""
+    paths: list[Path] = []
 
-    def counted(sample: Sample) -> np.ndarray:
-        loaded.append(sample.image_path)
+    def noted(sample: Sample) -> np.ndarray:
+        paths.append(sample.image_path)
         return read_image(sample)
 
-    monkeypatch.setattr(loader, "read_image", counted)
+    monkeypatch.setattr(loader, "read_image", noted)
+    return paths
+
+
+def test_a_loader_that_is_left_ends_its_threads(samples: list[Sample], decoded: list[Path]) -> None:
+    """After an epoch that broke off, no further picture is loaded."""
     batches = load_batches(TrainingImages(samples, SIZE_HW, None, 0), 0, [[index] for index in range(12)])
     next(batches)
     batches.close()
-    assert len(loaded) <= 4
+    assert len(decoded) <= 4
 
 
-def test_the_cache_keeps_to_its_limit(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_keeps_to_its_limit(samples: list[Sample], decoded: list[Path]) -> None:
     """What fits is decoded once, the rest each time; the pictures are the same."""
-    decoded: list[Path] = []
-
-    def counted(sample: Sample) -> np.ndarray:
-        decoded.append(sample.image_path)
-        return read_image(sample)
-
-    monkeypatch.setattr(loader, "read_image", counted)
     large = (256, 512)  # 384 KiB, so two fit into 1 MiB
     few, all_kept, none = (TrainingImages(samples[:5], large, None, 0, cache_mb=mb) for mb in (1, 100, 0))
     for images, expected in ((few, 2 + 3 * 2), (all_kept, 5), (none, 10)):
