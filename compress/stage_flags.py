@@ -19,15 +19,18 @@ STARTS_FROM = {  # every stage but the first, and the one whose result it takes
 _NETWORK = ("cfg", "weights", "model")
 
 
-def add_stage_flags(parser: argparse.ArgumentParser, config_needed: bool) -> None:
-    """Add CONFIG, the flags that name a network, and those that every stage of a CONFIG has."""
+def add_stage_flags(parser: argparse.ArgumentParser, config_needed: bool, fresh_alone: str = "") -> None:
+    """Add CONFIG, the flags that name a network, and those that every stage of a CONFIG has.
+
+    `fresh_alone` says what --fresh does without a CONFIG; where it is empty it needs one.
+    """
     note = "" if config_needed else "with CONFIG: "
     number = None if config_needed else "?"
     parser.add_argument("config", nargs=number, type=Path, metavar="CONFIG", help="a YAML file as in configs/")
     parser.add_argument("--cfg", type=Path, help="Darknet cfg of the network to start from")
     parser.add_argument("--weights", type=Path, help="its weights")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="instead of both: a stage folder of a run")
-    parser.add_argument("--fresh", action="store_true", help=f"{note}run the stage again, finished or not")
+    parser.add_argument("--fresh", action="store_true", help=f"{note}run the stage again, finished or not{fresh_alone}")
     add_print_config(parser)
 
 
@@ -38,13 +41,16 @@ def add_print_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def wants_config(args: argparse.Namespace, needed: Sequence[str], wishes: Sequence[str]) -> bool:
+def wants_config(
+    args: argparse.Namespace, needed: Sequence[str], wishes: Sequence[str], fresh_alone: bool = False
+) -> bool:
     """Whether a stage of CONFIG is wanted; false where flags alone say everything.
 
     Args:
         args: the parsed flags.
         needed: the flags that, beside the network's, must be there without a CONFIG.
         wishes: those that only count without a CONFIG, which has keys for them.
+        fresh_alone: whether --fresh counts without a CONFIG too.
     Raises:
         UsageError: flags of both ways, or not enough of one.
     """
@@ -55,7 +61,7 @@ def wants_config(args: argparse.Namespace, needed: Sequence[str], wishes: Sequen
                 f"expected CONFIG or flags, found CONFIG and {flag(given[0])}. Set it in the config, or leave one out."
             )
         return True
-    for name in ("fresh", "print_config"):
+    for name in ("print_config",) if fresh_alone else ("fresh", "print_config"):
         if getattr(args, name):
             raise UsageError(f"{flag(name)}: expected a CONFIG with it, found none. Name one, or leave out")
     network = () if args.model else ("cfg", "weights")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from board_app.core.errors import UsageError
@@ -14,6 +15,7 @@ from compress.stage_flags import add_stage_flags, network_files, wants_config
 log = logging.getLogger(__name__)
 TARGETS = ("target_params", "target_gmacs", "target_ms")
 WISHES = ("method", "channels", "blocks", *TARGETS, "board", "width_multiple", "min_share", "min_channels")
+RESULTS = ("model.cfg", "model.weights", "prune.json", "layers.png")
 
 
 def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
@@ -29,7 +31,7 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
         "  roadslim prune --cfg model.cfg --weights model.weights --out pruned --target-params 3000000\n"
         "  roadslim prune --cfg model.cfg --weights model.weights --out pruned --target-ms 10 --board zcu104"
     )
-    add_stage_flags(parser, config_needed=False)
+    add_stage_flags(parser, config_needed=False, fresh_alone="; without: replace the result that DIR has")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for the small network; with CONFIG: the run folder"
     )
@@ -71,7 +73,7 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the stage of a config, or prune by flags alone."""
-    if wants_config(args, ("out",), (*WISHES, "calibration", "layers")):
+    if wants_config(args, ("out",), (*WISHES, "calibration", "layers"), fresh_alone=True):
         return run_stage(args, "prune")
     if args.channels is not None and any(getattr(args, target) is not None for target in TARGETS):
         raise UsageError("expected --channels or a target, found both. A target settles the share: leave one out.")
@@ -89,12 +91,7 @@ def _prune_alone(args: argparse.Namespace) -> int:
 
     options = PruneOptions(**{name: getattr(args, name) for name in WISHES if getattr(args, name) is not None})
     sources = network_files(args)
-    for source in sources:
-        for target in (args.out / "model.cfg", args.out / "model.weights"):
-            if target.exists() and source.exists() and target.samefile(source):
-                raise UsageError(
-                    f"--out: expected another folder than the model's own, found {args.out}. Name a new one."
-                )
+    _check_out(args.out, sources, args.fresh)
     network = load_model(*sources)
     warn_of_hindrances(network.cfg)
     if args.calibration is None:
@@ -117,6 +114,21 @@ def _prune_alone(args: argparse.Namespace) -> int:
     log.info("wrote %s, %s, prune.json and layers.png in %.2f s", *paths, report.seconds)
     log.info("next: roadslim evaluate --cfg %s --weights %s DATASET", *paths)
     return 0
+
+
+def _check_out(out: Path, sources: Sequence[Path], fresh: bool) -> None:
+    """Find out before the work whether its results can be written, and what they would replace."""
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"--out: expected a folder, found the file {there}. Name another.")
+    found = [name for name in RESULTS if (out / name).exists()]
+    if any((out / name).samefile(source) for name in found for source in sources if source.exists()):
+        raise UsageError(f"--out: expected another folder than the model's own, found {out}. Name a new one.")
+    if found and not fresh:
+        raise UsageError(
+            f"--out: expected a folder without an earlier result, found {', '.join(found)} in {out}. Name a new "
+            "one, or replace them with --fresh."
+        )
 
 
 def _blocks(text: str) -> int | str:

@@ -117,7 +117,9 @@ def test_layers_are_printed_and_drawn_and_statistics_settled(
         ([], 2, "found no --out"),
         (["config.yaml", "--blocks", "2"], 2, "found CONFIG and --blocks"),
         (["--out", "new", "--model", "{full}"], 2, "found --cfg and --weights and --model. Give one or the other"),
-        (["--out", "new", "--fresh"], 2, "--fresh: expected a CONFIG"),
+        (["--out", "{full}", "--fresh"], 2, "another folder than the model's own"),
+        (["--out", "{full}/model.cfg"], 2, "--out: expected a folder, found the file"),
+        (["--out", "{full}/model.cfg/new"], 2, "--out: expected a folder, found the file"),
         (["--out", "new", "--print-config"], 2, "--print-config: expected a CONFIG"),
     ],
 )
@@ -137,6 +139,28 @@ def test_wrong_use_is_explained_and_writes_nothing(
     assert exit_code(["prune", *[part.format(full=full) for part in arguments], *flags]) == code
     assert message in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_an_earlier_result_is_only_replaced_when_asked(
+    model: tuple[list[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever of it is there stops the pruning before any work; --fresh replaces it, in a folder with other files."""
+    flags, _ = model
+    out = tmp_path / "small"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    assert main(["prune", *flags, "--out", str(out), "--channels", "50%"]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert main(["prune", "--cfg", "none", "--weights", "none", "--out", str(out)]) == 2
+    assert "found model.cfg, model.weights, prune.json, layers.png in" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert main(["prune", *flags, "--out", str(out), "--channels", "70%", "--fresh"]) == 0
+    after = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert after.keys() == before.keys() and after["model.cfg"] != before["model.cfg"]
+    for name in ("model.cfg", "model.weights", "layers.png"):
+        (out / name).unlink()
+    assert main(["prune", *flags, "--out", str(out)]) == 2
+    assert "found prune.json in" in capsys.readouterr().err
 
 
 def test_weights_that_do_not_fit_are_named(
