@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.results import ModelRecord
 from bench.run_folders import QuantizeStage, advice_for, quantize_stage
 from board_app.core.atomic_file import sha256_of
-from board_app.core.bundle import MODEL_FILE, SPEC_FILE, DetectorSpec, HeadSpec, load_bundle
+from board_app.core.bundle import MODEL_FILE, DetectorSpec, HeadSpec, find_bundle, load_bundle
 from board_app.core.errors import InputError, UsageError
 from dpu.latency import Layer
 
@@ -119,8 +119,8 @@ def open_model(
 
     Args:
         path: a stage folder, a .bundle, .onnx or .xmodel; None where cfg and weights are given.
-        cfg: with weights: the network. With an .xmodel, or an .onnx of others: where its anchors are; by default a
-            model.cfg or NAME.cfg beside it.
+        cfg: with weights: the network. With an .xmodel, or an .onnx of others: where its anchors are; by default the
+            quantise stage or bundle that an .xmodel lies in, or a model.cfg or NAME.cfg beside it.
         name: to show; by default the file's.
     Raises:
         UsageError: no model, or more than one, is named.
@@ -128,7 +128,10 @@ def open_model(
     """
     if path is None:
         if cfg is None or weights is None:
-            raise UsageError("expected MODEL, or --cfg with --weights, found neither. Name the model.")
+            found, remedy = "neither", "Name the model"
+            if cfg or weights:
+                found, remedy = ("--cfg alone", "Add --weights") if cfg else ("--weights alone", "Add --cfg")
+            raise UsageError(f"expected MODEL, or --cfg with --weights, found {found}. {remedy}.")
         return _network_model(cfg, weights, name or cfg.stem, position)
     if weights is not None:
         raise UsageError(f"expected MODEL or --weights, found both ({path}, {weights}). Leave one out.")
@@ -136,8 +139,9 @@ def open_model(
         raise InputError(
             f"expected a model at {path}, found nothing. Check the path; `roadslim compress` makes models."
         )
-    if (path / SPEC_FILE).is_file() or path.suffix == ".bundle":
-        return _bundle_model(path, name or path.stem, position)
+    bundle = find_bundle(path)
+    if bundle is not None:
+        return _bundle_model(bundle, name or bundle.stem, position)
     if path.is_dir():
         from compress.darknet.model_files import model_paths
 
@@ -152,6 +156,11 @@ def open_model(
     if path.suffix == ".onnx":
         return _onnx_model(path, cfg, name or path.stem, position)
     if path.suffix == ".xmodel":
+        if cfg is None and path.name == MODEL_FILE and find_bundle(path.parent) == path.parent:
+            return _bundle_model(path.parent, name or path.parent.stem, position)
+        stage = quantize_stage(path.parent) if cfg is None else None
+        if stage is not None and stage.xmodel.name == path.name:
+            return _quantize_stage_model(stage, name or path.stem, position)
         return _xmodel_model(path, cfg, name or path.stem, position)
     raise UsageError(
         f"{path}: expected a stage folder, .bundle, .onnx or .xmodel, found a file called *{path.suffix}. "
@@ -286,7 +295,7 @@ def _cfg_of(path: Path, cfg_path: Path | None) -> Cfg:
             return read_cfg(candidate)
     raise InputError(
         f"{path}: expected the network's cfg, which has the anchors, at {cfg_path or beside[0]}, found none. "
-        "Name it: --cfg FILE"
+        "Name it: --cfg FILE. A quantise stage's folder and a bundle know their anchors: name those without a cfg"
     )
 
 

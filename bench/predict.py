@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bench.run_folders import advice_for, quantize_stage
-from board_app.core.bundle import MODEL_FILE, SPEC_FILE, load_bundle
+from board_app.core.bundle import find_bundle, load_bundle
 from board_app.core.errors import InputError, UsageError
 from dpu import architecture
 from dpu.architecture import ARCHITECTURES, Board
@@ -124,8 +124,9 @@ def networks_of(path: Path, size_hw: tuple[int, int] | None = None) -> list[Netw
         raise UsageError(f"--size: {path} has a settled size, only a .cfg can have another. Leave --size out.")
     if path.suffix == ".json":
         return _of_table(path)
-    if (path / SPEC_FILE).is_file() or path.suffix == ".bundle":
-        return [_of_xmodel(load_bundle(path).path / MODEL_FILE, path.stem)]
+    bundle = find_bundle(path)
+    if bundle is not None:
+        return [_of_xmodel(load_bundle(bundle).model_path, bundle.stem)]
     if path.suffix == ".xmodel":
         return [_of_xmodel(path, path.stem)]
     stage = quantize_stage(path)

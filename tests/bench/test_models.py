@@ -91,7 +91,7 @@ def test_paths_of_others_stay_out_of_results(run_folder: Path, monkeypatch: pyte
         ("nowhere", InputError, "found nothing"),
         ("train/model.cfg", UsageError, "Add the weights"),
         ("train/model.weights", UsageError, "use --cfg and --weights"),
-        ("distill_int.xmodel", InputError, "--cfg FILE"),
+        ("distill_int.xmodel", InputError, "--cfg FILE. A quantise stage's folder"),
         (".", InputError, "Name one of its stages"),
     ],
 )
@@ -99,6 +99,13 @@ def test_says_what_it_expected(run_folder: Path, path: str | None, error: type[R
     """What is no model is refused with what to give instead."""
     with pytest.raises(error, match=message):
         open_model(run_folder / path if path else None)
+
+
+@pytest.mark.parametrize(("flag", "found"), [("cfg", "--cfg alone. Add --weights"), ("weights", "--weights alone")])
+def test_half_a_network_is_named(flag: str, found: str) -> None:
+    """Of --cfg and --weights the one that is missing is told."""
+    with pytest.raises(UsageError, match=found):
+        open_model(None, **{flag: Path("a")})
 
 
 def test_refuses_a_cfg_of_another_network(run_folder: Path, tmp_path: Path) -> None:

@@ -40,6 +40,18 @@ def test_a_quantise_stage_is_a_model(
     assert networks_of(stage)[0].layers == networks_of(run_folder / "small.bundle")[0].layers
 
 
+def test_files_of_int8_stages_are_models(stage: Path, run_folder: Path, tmp_path: Path) -> None:
+    """The .xmodel of a quantise stage or a bundle needs no cfg there; a bundle stage's folder names its bundle."""
+    bundled = tmp_path / "bundle"
+    shutil.copytree(run_folder / "small.bundle", bundled / "small.bundle")
+    (bundled / "stage.json").write_text("{}")
+    expected = open_model(run_folder / "small.bundle")
+    for path in (bundled, bundled / "small.bundle" / "model.xmodel"):
+        assert open_model(path).spec == expected.spec and open_model(path).record.name == "small"
+    assert open_model(stage / "small_int.xmodel").spec.heads == open_model(stage).spec.heads == expected.spec.heads
+    assert networks_of(bundled)[0].layers == networks_of(run_folder / "small.bundle")[0].layers
+
+
 def test_a_changed_quantise_stage_is_refused(stage: Path) -> None:
     """The heads of one network with the numbers of another would give any boxes."""
     (stage / "small_int.xmodel").write_bytes(b"other")
