@@ -41,8 +41,10 @@ def run(args: argparse.Namespace) -> int:
     kind, target = args.to[0], Path(args.to[1])
     if kind not in FORMATS:
         raise UsageError(f"--to: expected {', '.join(FORMATS)}, found '{kind}'. Choose one.")
+    if target.suffix != f".{kind}":  # so that no file of another kind is replaced either
+        raise UsageError(f"--to {kind}: expected a name that ends in .{kind}, found {target}. Use NAME.{kind}.")
     if not target.absolute().parent.is_dir():
-        raise UsageError(f"--to: expected an existing folder, found no {target.parent}. Make it first.")
+        raise UsageError(f"{target}: expected an existing folder, found no {target.parent}. Make it first.")
     if (args.model is None) == (args.cfg is None and args.weights is None):
         raise UsageError("expected a MODEL, or --cfg and --weights, found both or none. Give one of them.")
     if args.model is None and (args.cfg is None or args.weights is None):
@@ -56,17 +58,18 @@ def _export(args: argparse.Namespace, kind: str, target: Path) -> list[Path]:
     from compress.darknet.cfg import write_cfg
     from compress.darknet.dpu_hindrances import warn_of_hindrances
     from compress.darknet.model_files import load_model, model_paths
-    from compress.darknet.weights import SAFETENSORS, save_weights
+    from compress.darknet.weights import save_weights
 
+    if args.model is not None and _is_int8(args.model):
+        raise UsageError(
+            f"--to {kind}: expected a stage with float weights, found {args.model}, which has int8 ones alone. "
+            "Name the distill stage of its run, such as runs/NAME/distill."
+        )
     sources = (args.cfg, args.weights) if args.model is None else model_paths(args.model)
     written = [target] if kind == "onnx" else [target, target.with_suffix(".cfg")]
     for path in written:
         if any(path.exists() and path.samefile(source) for source in sources):
             raise UsageError(f"--to: expected another file than the model's own, found {path}. Choose another name.")
-    if len(set(written)) < len(written):
-        raise UsageError(f"--to {kind}: expected a name that does not end in .cfg, found {target}. Use NAME.{kind}.")
-    if (kind == "safetensors") != (target.suffix == SAFETENSORS):
-        raise UsageError(f"--to {kind}: expected a name with its suffix, found {target}. Use NAME.{kind}.")
     network = load_model(*sources)
     warn_of_hindrances(network.cfg)
     if kind == "onnx":
@@ -79,14 +82,22 @@ def _export(args: argparse.Namespace, kind: str, target: Path) -> list[Path]:
     return written
 
 
+def _is_int8(model: Path) -> bool:
+    from board_app.core.bundle import find_bundle
+
+    quantised = any(model.glob("*.xmodel")) and not (model / "model.cfg").is_file()
+    return quantised or model.suffix == ".xmodel" or find_bundle(model) is not None
+
+
 def _copy_xmodel(model: Path | None, target: Path) -> list[Path]:
     from board_app.core.atomic_file import replacing
-    from board_app.core.bundle import SPEC_FILE, load_bundle
+    from board_app.core.bundle import find_bundle, load_bundle
 
     if model is None:
         raise UsageError("--to xmodel: expected a quantised stage folder or a bundle, found a cfg. Quantise it first.")
-    if (model / SPEC_FILE).is_file() or model.suffix == ".bundle":
-        load_bundle(model)  # refuses what was changed
+    bundle = find_bundle(model)
+    if bundle is not None:
+        model = load_bundle(bundle).path  # refuses what was changed
     found = sorted(model.glob("*.xmodel")) if model.is_dir() else []
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"

@@ -62,8 +62,8 @@ def test_xmodel_is_copied_from_its_folder(tmp_path: Path, capsys: pytest.Capture
     assert main(["export", str(folder), "--to", "xmodel", str(folder / "road_int.xmodel")]) == 2
 
 
-def test_a_changed_bundle_is_not_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The hashes of detector.json count here as they do on the board."""
+def test_a_bundle_is_copied_unless_it_was_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Named by itself or by its stage's folder; the hashes of detector.json count here as they do on the board."""
     fields = {
         "name": "a",
         "roadslim_version": "0",
@@ -82,9 +82,18 @@ def test_a_changed_bundle_is_not_copied(tmp_path: Path, capsys: pytest.CaptureFi
         "accuracy": {},
     }
     write_bundle(tmp_path / "a.bundle", fields, b"graph", ["x"])
+    (tmp_path / "stage.json").write_text("{}")
+    target = tmp_path / "out" / "out.xmodel"
+    target.parent.mkdir()
+    for model in (tmp_path, tmp_path / "a.bundle"):  # the stage's folder, and the bundle in it
+        assert main(["export", str(model), "--to", "xmodel", str(target)]) == 0
+        assert target.read_bytes() == b"graph"
+        target.unlink()
+        assert main(["export", str(model), "--to", "onnx", str(tmp_path / "out.onnx")]) == 2
+        assert "Name the distill stage" in capsys.readouterr().err
     (tmp_path / "a.bundle" / "model.xmodel").write_bytes(b"other")
-    assert main(["export", str(tmp_path / "a.bundle"), "--to", "xmodel", str(tmp_path / "out.xmodel")]) == 1
-    assert "model.xmodel" in capsys.readouterr().err and not (tmp_path / "out.xmodel").exists()
+    assert main(["export", str(tmp_path / "a.bundle"), "--to", "xmodel", str(target)]) == 1
+    assert "model.xmodel" in capsys.readouterr().err and not target.exists()
 
 
 @pytest.mark.parametrize(
@@ -94,11 +103,17 @@ def test_a_changed_bundle_is_not_copied(tmp_path: Path, capsys: pytest.CaptureFi
         (["{stage}", "--cfg", "x", "--to", "onnx", "a.onnx"], 2, "found both or none"),
         (["--cfg", "x", "--to", "onnx", "a.onnx"], 2, "found one of them"),
         (["{stage}", "--to", "tflite", "a.tflite"], 2, "found 'tflite'"),
-        (["{stage}", "--to", "onnx", "missing/a.onnx"], 2, "expected an existing folder"),
+        (["{stage}", "--to", "onnx", "missing/a.onnx"], 2, "missing/a.onnx: expected an existing folder"),
         (["{stage}", "--to", "weights", "{stage}/model.weights"], 2, "another file than the model's own"),
-        (["{stage}", "--to", "weights", "a.cfg"], 2, "does not end in .cfg"),
+        (["{stage}", "--to", "weights", "a.cfg"], 2, "expected a name that ends in .weights"),
+        (["{stage}", "--to", "onnx", "a.weights"], 2, "Use NAME.onnx"),
+        (["{stage}", "--to", "weights", "a.onnx"], 2, "Use NAME.weights"),
+        (["{stage}", "--to", "xmodel", "a.weights"], 2, "Use NAME.xmodel"),
+        (["{int8}", "--to", "onnx", "a.onnx"], 2, "Name the distill stage of its run"),
+        (["{int8}", "--to", "weights", "a.weights"], 2, "Name the distill stage of its run"),
+        (["{int8}/a_int.xmodel", "--to", "onnx", "a.onnx"], 2, "Name the distill stage of its run"),
         (["missing", "--to", "onnx", "a.onnx"], 1, "found no model.cfg"),
-        (["--cfg", "{stage}/model.cfg", "--weights", "x", "--to", "xmodel", "a"], 2, "Quantise it first"),
+        (["--cfg", "{stage}/model.cfg", "--weights", "x", "--to", "xmodel", "a.xmodel"], 2, "Quantise it first"),
     ],
 )
 def test_wrong_use_is_explained(
@@ -112,7 +127,10 @@ def test_wrong_use_is_explained(
 ) -> None:
     """Each misuse exits non-zero, says what was expected, and writes nothing."""
     monkeypatch.chdir(tmp_path)
+    int8 = tmp_path / "quantize"
+    int8.mkdir()
+    (int8 / "a_int.xmodel").write_bytes(b"graph")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert main(["export", *[part.format(stage=stage) for part in arguments]]) == code
+    assert main(["export", *[part.format(stage=stage, int8=int8) for part in arguments]]) == code
     assert message in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
