@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from board_app.core.errors import InputError
 
 DARKNET_LEAKY_SLOPE = 0.1
 HEAD_TYPES = ("yolo", "region")  # they decode the convolution before them
 INPUT = -1  # stands for the network's input where a layer's index is asked for
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -23,38 +25,37 @@ class Section:
 
     def integer(self, key: str, default: int | None = None, minimum: int | None = None) -> int:
         """The option as a whole number; without a default it is required."""
-        return self._only(key, self.integers(key, None if default is None else (default,), minimum))
+        if key not in self.options and default is not None:
+            return default
+        numbers = self._parsed(key, int)
+        if len(numbers) != 1 or (minimum is not None and numbers[0] < minimum):
+            raise self.error(f"a whole number{_limit(minimum)} for '{key}'", self._found(key), "Give one")
+        return numbers[0]
 
     def integers(self, key: str, default: Iterable[int] | None = None, minimum: int | None = None) -> tuple[int, ...]:
         """The option as whole numbers separated by commas."""
-        text = self.options.get(key)
-        if text is None and default is not None:
+        if key not in self.options and default is not None:
             return tuple(default)
-        try:
-            numbers = tuple(int(part) for part in (text or "").split(",") if part)
-        except ValueError:
-            numbers = ()
+        numbers = self._parsed(key, int)
         if not numbers or (minimum is not None and min(numbers) < minimum):
-            limit = "" if minimum is None else f" of at least {minimum}"
-            raise self.error(f"whole numbers{limit} for '{key}'", self._found(key), "Give them, separated by commas")
+            expected = f"whole numbers{_limit(minimum)} for '{key}'"
+            raise self.error(expected, self._found(key), "Give them, separated by commas")
         return numbers
 
     def number(self, key: str, default: float) -> float:
         """The option as one number."""
-        numbers = self.floats(key, (default,))
-        if len(numbers) != 1:
+        if key not in self.options:
+            return default
+        numbers = self._parsed(key, float)
+        if len(numbers) != 1 or not math.isfinite(numbers[0]):
             raise self.error(f"one number for '{key}'", self._found(key), "Give one")
         return numbers[0]
 
     def floats(self, key: str, default: Iterable[float] | None = None) -> tuple[float, ...]:
         """The option as numbers separated by commas."""
-        text = self.options.get(key)
-        if text is None and default is not None:
+        if key not in self.options and default is not None:
             return tuple(default)
-        try:
-            numbers = tuple(float(part) for part in (text or "").split(",") if part)
-        except ValueError:
-            numbers = ()
+        numbers = self._parsed(key, float)
         if not numbers or not all(map(math.isfinite, numbers)):
             raise self.error(f"numbers for '{key}'", self._found(key), "Give them, separated by commas")
         return numbers
@@ -67,13 +68,19 @@ class Section:
         """An error at this section; `parse_cfg` and `layer_shapes` add the file's name."""
         return InputError(f"line {self.line}, [{self.type}]: expected {expected}, found {found}. {remedy}.")
 
-    def _only(self, key: str, numbers: tuple[int, ...]) -> int:
-        if len(numbers) != 1:
-            raise self.error(f"one number for '{key}'", self._found(key), "Give one")
-        return numbers[0]
+    def _parsed(self, key: str, convert: Callable[[str], Number]) -> tuple[Number, ...]:
+        """What stands between the option's commas; none where the option is missing or a part is no number."""
+        try:
+            return tuple(convert(part) for part in self.options.get(key, "").split(",") if part)
+        except ValueError:
+            return ()
 
     def _found(self, key: str) -> str:
         return f"'{self.options[key]}'" if key in self.options else "none"
+
+
+def _limit(minimum: int | None) -> str:
+    return "" if minimum is None else f" of at least {minimum}"
 
 
 @dataclass(frozen=True)
