@@ -39,8 +39,15 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: expected YAML in UTF-8, found other text. Compare with configs/") from error
     if not isinstance(document, dict):
-        raise UsageError(f"{path}: expected `key: value` lines, found {type(document).__name__}. See configs/")
+        raise UsageError(f"{path}: expected `key: value` lines, found {kind_of(document)}. See configs/")
     return document
+
+
+def kind_of(document: Any) -> str:
+    """What a YAML file holds that has no keys, in words."""
+    if document is None:
+        return "an empty file"
+    return "a list" if isinstance(document, list) else _found(document)
 
 
 def complaint(model: type[BaseModel], mistake: Any, name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from board_app.core.errors import InputError
+from compress.config_complaints import kind_of
 from compress.data.class_map import CLASS_LABELS
 from compress.data.coco_json import coco_class_names, split_name
 from compress.data.countries import check_countries
@@ -98,7 +99,7 @@ def _from_yaml(path: Path) -> Layout:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected YAML, found {error}. Mend the file") from error
     if not isinstance(document, dict):
-        raise InputError(f"{path}: expected `key: value` lines, found {type(document).__name__}. Mend the file")
+        raise InputError(f"{path}: expected `key: value` lines, found {kind_of(document)}. Mend the file")
     unknown = sorted(set(document) - _KEYS)
     if unknown:
         raise InputError(f"{path}: unknown key '{unknown[0]}'. Known keys: {', '.join(sorted(_KEYS))}")
