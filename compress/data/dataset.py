@@ -143,16 +143,29 @@ def load_splits(path: Path, wanted: Wanted, problems: list[Problem]) -> dict[str
 
 
 def load_split(layout: Layout, split: str, wanted: Wanted, problems: list[Problem]) -> Dataset:
-    """One split as far as it can be read; what is wrong goes to `problems`."""
-    class_map = wanted.class_map(layout)
+    """One split as far as it can be read; what is wrong goes to `problems`.
+
+    Raises:
+        UsageError: everything that is wanted and that the dataset does not have.
+    """
+    complaints = []
+    try:
+        class_map = wanted.class_map(layout)
+    except UsageError as error:  # told together with countries that are not there
+        complaints, class_map = [str(error)], EVERYTHING.class_map(layout)
     samples: list[Sample] = []
     found: list[Problem] = []
     for source in layout.splits[split]:
         samples += _READERS[layout.kind](layout.root, source, class_map, found)
     if wanted.countries and not layout.country_folders:
-        check_countries(wanted.countries, [country_of(sample.image_path) for sample in samples], layout.root)
+        try:
+            check_countries(wanted.countries, [country_of(sample.image_path) for sample in samples], layout.root)
+        except UsageError as error:
+            complaints.append(str(error))
         samples = [sample for sample in samples if country_of(sample.image_path) in wanted.countries]
         found = [problem for problem in found if country_of(problem.path) in (None, *wanted.countries)]
+    if complaints:
+        raise UsageError("\n".join(complaints))
     problems += found
     return Dataset(
         name=layout.name,

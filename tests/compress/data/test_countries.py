@@ -78,3 +78,12 @@ def test_unknown_countries_are_named_at_once(rdd: Path, tmp_path: Path) -> None:
     for root in (rdd, tmp_path / "flat"):
         with pytest.raises(UsageError, match="Jpan, Idia, found countries: China_MotorBike, India, Japan"):
             open_dataset(root, "train", countries=["Jpan", "Japan", "Idia"])
+
+
+def test_unknown_countries_and_classes_are_named_at_once(rdd: Path, tmp_path: Path) -> None:
+    """Nobody has to run twice to find two mistakes in the flags."""
+    write_dataset(tmp_path / "flat", load_splits(rdd, Wanted(), []), "yolo")
+    with pytest.raises(UsageError) as error:
+        open_dataset(tmp_path / "flat", "train", ["Foo"], {"D99": "D00"}, ["Jpan"])
+    classes, countries = str(error.value).splitlines()
+    assert "cannot map or ignore 'D99', 'Foo'" in classes and "expected pictures of Jpan" in countries
