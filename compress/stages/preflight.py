@@ -17,18 +17,21 @@ from compress.starting_point import starting_cfg
 from compress.training.teacher import head_differences
 
 _TRAINING = {"train", "sparsify", "distill"}
+_MEASURED = {*_TRAINING, "prune", "quantize"}  # by mAP on the validation split
 
 
 def check_before(run: Run, stages: Collection[str]) -> None:
     """Refuse a run whose named stages cannot all end well.
 
     Raises:
-        InputError: everything that is wrong: classes that no training picture has, a target that no cut of this
-            network reaches, a teacher of other heads.
+        InputError: everything that is wrong: classes that no training picture has, a validation split without boxes,
+            a target that no cut of this network reaches, a teacher of other heads.
     """
     checks: list[Callable[[], None]] = []
     if _TRAINING.intersection(stages):
         checks.append(lambda: check_classes(run.training_data))
+    if _MEASURED.intersection(stages):
+        checks.append(lambda: _check_validation(run))
     if "prune" in stages and not _is_cut(run):
         checks.append(lambda: _check_cut(run))
     if "distill" in stages:
@@ -41,6 +44,15 @@ def check_before(run: Run, stages: Collection[str]) -> None:
             complaints.append(str(error))
     if complaints:
         raise InputError("\n".join(complaints))
+
+
+def _check_validation(run: Run) -> None:
+    data = run.validation_data
+    if not any(len(sample.class_id) for sample in data.samples):
+        raise InputError(
+            f"{data.root}: expected labelled boxes in the validation split, to measure mAP with, found none in "
+            f"{len(data)} images. Label them or split anew; `roadslim data check {data.root}` shows what there is"
+        )
 
 
 def _is_cut(run: Run) -> bool:

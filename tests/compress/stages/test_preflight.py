@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,21 @@ def test_a_run_that_cannot_end_well_does_no_work(small_run: Callable[[], Path]) 
     with pytest.raises(InputError, match="expected to reach 1e-09 GMACs"):
         run_stages(config)
     assert [path.name for path in config.folder.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("stage", ["train", "sparsify", "prune", "distill", "quantize"])
+def test_an_accuracy_that_nothing_is_labelled_for_is_refused(stage: str, finished_copy: Path) -> None:
+    """A validation split without boxes would give 0 % as if it were measured."""
+    run = Run(load_config(finished_copy))
+    bare = [
+        dataclasses.replace(s, boxes_xyxy=s.boxes_xyxy[:0], class_id=s.class_id[:0]) for s in run.held_out().samples
+    ]
+    run.__dict__["validation_data"] = dataclasses.replace(run.validation_data, samples=tuple(bare))
+    with pytest.raises(
+        InputError, match="expected labelled boxes in the validation split.*found none in 4 images. Lab"
+    ):
+        check_before(run, [stage])
+    check_before(run, ["bundle"])
 
 
 def test_a_cut_is_looked_at_until_it_was_made_so(finished_copy: Path) -> None:
