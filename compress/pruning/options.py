@@ -96,6 +96,12 @@ class PruneOptions:
             return None if self.has_target else 0
         return self.blocks
 
+    @property
+    def width_limits(self) -> str:
+        """What widths cannot fall below, by key, as it is written: `min_channels 4, min_share 1%, width_multiple 8`."""
+        multiple = f", width_multiple {self.multiple}" if self.multiple > 1 else ""
+        return f"min_channels {self.min_channels}, min_share {100 * self.min_share:g}%{multiple}"
+
     def least_width(self, channels: int) -> int:
         """Of so many channels at least this many stay."""
         return min(max(self.min_channels, math.ceil(self.min_share * channels - 1e-9)), channels)

@@ -45,7 +45,8 @@ def search(network: DarknetNetwork, options: PruneOptions) -> Selection:
         for block in weakest_blocks(network, options.block_count):
             cut.remove(block)
     moves = _Moves(cut, targets, free, options)
-    _check_reach(network.cfg.name, options, targets, cut.costs_at(moves.floors, free))
+    if not targets.hold(least := cut.costs_at(moves.floors, free)):
+        raise _out_of_reach(network.cfg.name, options, least, len(cut.blocks))
     moves.cut_down()
     moves.give_back()
     return cut.selection()
@@ -200,14 +201,19 @@ def _negative(costs: Costs) -> Costs:
     return Costs(-costs.params, -costs.macs, -costs.ms)
 
 
-def _check_reach(name: str, options: PruneOptions, targets: Targets, least: Costs) -> None:
-    if targets.hold(least):
-        return
+def _out_of_reach(name: str, options: PruneOptions, least: Costs, blocks: int) -> InputError:
     wanted = {"parameters": options.target_params, "GMACs": options.target_gmacs, "ms": options.target_ms}
     asked = " and ".join(f"{limit:,} {unit}" for unit, limit in wanted.items() if limit is not None)
-    blocks = "all blocks" if options.block_count is None else f"{options.block_count} blocks"
-    raise InputError(
+    gone = blocks if options.block_count is None else options.block_count
+    all_gone = f"{'all ' if gone == blocks else ''}{gone} blocks gone and " if gone else ""
+    limited = options.min_channels > 1 or options.min_share > 0 or options.multiple > 1
+    remedies = [
+        "Raise the target",
+        *(["or remove more blocks"] if gone < blocks else []),
+        *(["or lower one of these limits"] if limited else []),
+    ]
+    return InputError(
         f"{name}: expected to reach {asked}, found nothing nearer than {least.params:,} parameters, {least.gmacs:.6g} "
-        f"GMACs and {least.ms:.4g} ms on {options.board}, with {blocks} gone and only the smallest widths left. Raise "
-        "the target, remove more blocks, or lower the width multiple, the smallest share or the smallest width."
+        f"GMACs and {least.ms:.4g} ms on {options.board}, with {all_gone}every layer at its smallest width "
+        f"({options.width_limits}). {', '.join(remedies)}."
     )

@@ -24,6 +24,7 @@ from compress.pruning.testing import costs, costs_after, kept_scales, silence_cu
 
 NARROW = yolov3_cfg(6, (416, 416), 0.25)
 WHOLE = yolov3_cfg(6, (608, 608))
+TINY = yolov3_tiny_cfg(6, (416, 416), 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +222,7 @@ def test_an_unreachable_target_says_what_is_nearest(narrow: DarknetNetwork) -> N
     """The message has the smallest costs, which can be asked for and are then met."""
     options = PruneOptions(target_ms=0.01)
     with pytest.raises(
-        InputError, match=r"expected to reach 0.01 ms, found nothing nearer than .* with all blocks gone"
+        InputError, match=r"expected to reach 0.01 ms, found nothing nearer than .* with all 23 blocks gone and every"
     ):
         select(narrow, options)
     with pytest.raises(InputError, match="1 parameters and 2 GMACs.* with 3 blocks gone"):
@@ -231,6 +232,27 @@ def test_an_unreachable_target_says_what_is_nearest(narrow: DarknetNetwork) -> N
     assert costs_after(narrow, select(narrow, PruneOptions(target_ms=least)))[2] == least
     with pytest.raises(InputError, match=f"and {least:.4g} ms on zcu104"):
         select(narrow, PruneOptions(target_ms=0.999 * least))
+
+
+@pytest.mark.parametrize(
+    ("cfg", "options", "end"),
+    [
+        (NARROW, PruneOptions(target_params=9), "23 blocks gone and every layer at its smallest width (LIMITS). Raise"),
+        (NARROW, PruneOptions(target_params=9, blocks=2), "Raise the target, or remove more blocks, or lower one of"),
+        (TINY, PruneOptions(target_params=9), "zcu104, with every layer at its smallest width (LIMITS). Raise"),
+        (TINY, PruneOptions(target_params=9), "(LIMITS). Raise the target, or lower one of these limits."),
+        (
+            TINY,
+            PruneOptions(target_params=9, min_channels=1, min_share=0, width_multiple=1),
+            "(min_channels 1, min_share 0%). Raise the target.",
+        ),
+    ],
+)
+def test_only_remedies_that_there_are_are_named(cfg: Cfg, options: PruneOptions, end: str) -> None:
+    """Blocks where the network has some that stay, limits on widths where one is set."""
+    with pytest.raises(InputError) as error:
+        select(with_scales(cfg), options)
+    assert end.replace("LIMITS", "min_channels 4, min_share 1%, width_multiple 8") in str(error.value)
 
 
 def test_a_target_that_holds_already_changes_nothing(narrow: DarknetNetwork) -> None:
