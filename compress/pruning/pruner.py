@@ -17,6 +17,7 @@ from compress.pruning.layer_rows import layer_rows
 from compress.pruning.options import PruneOptions, Selection
 from compress.pruning.report import PruneReport
 from compress.pruning.selection import select, selected_cfg
+from compress.pruning.shortfall import held_by, removed_share
 from compress.pruning.surgery import compact, silenced
 
 
@@ -55,6 +56,7 @@ def prune(network: DarknetNetwork, options: PruneOptions) -> PruneResult:
     rows = layer_rows(network, small, selected_cfg(network.cfg, selection)[1], predictions)
     normalised = [row for row in rows if _has_gammas(network, row.layer)]
     gammas = _Gammas(network, selection)
+    removed = removed_share(network.cfg, selection)
     report = PruneReport(
         params_before=parameter_count(network.cfg),
         params_after=parameter_count(small.cfg),
@@ -76,6 +78,9 @@ def prune(network: DarknetNetwork, options: PruneOptions) -> PruneResult:
         folding_error_border=folding.border,
         seconds=round(time.monotonic() - started, 3),
         layers=rows,
+        channels_asked_share=None if options.has_target else options.channels,
+        channels_removed_share=removed,
+        channels_held_by=held_by(options, removed),
     )
     return PruneResult(small, report, selection)
 

@@ -31,6 +31,9 @@ class PruneReport:
             error as a share of the outputs' standard deviation; None where there is no inside.
         seconds: the whole pruning took.
         layers: a row for every layer of the unpruned cfg.
+        channels_asked_share: of the prunable channels without the blocks; None where a target decided.
+        channels_removed_share: of the same; None where there are none. Of several cuts, what each left is multiplied.
+        channels_held_by: why it is less than was asked for; None where it is not.
         recalibration_images: on so many the BN statistics were estimated anew after the check; 0: they were kept.
         rounds: of a cut in several, one for each: what it came to, its mAP50 straight after the cut, with new
             statistics and tuned, and whether it was kept. The errors above are then the largest of any round.
@@ -56,6 +59,9 @@ class PruneReport:
     folding_error_border: float
     seconds: float
     layers: tuple[LayerRow, ...]
+    channels_asked_share: float | None = None
+    channels_removed_share: float | None = None
+    channels_held_by: str | None = None
     recalibration_images: int = 0
     rounds: tuple[dict[str, Any], ...] = ()
 
@@ -77,6 +83,9 @@ class PruneReport:
             later,
             **first,
             gamma_removed_share=max(self.gamma_removed_share, later.gamma_removed_share),
+            channels_asked_share=_of_both(self.channels_asked_share, later.channels_asked_share),
+            channels_removed_share=_of_both(self.channels_removed_share, later.channels_removed_share),
+            channels_held_by=later.channels_held_by or self.channels_held_by,
             blocks_removed=len(shortcuts),
             removed_shortcuts=tuple(sorted(shortcuts)),
             compact_vs_masked_max_abs=worse.compact_vs_masked_max_abs,
@@ -102,7 +111,7 @@ class PruneReport:
     def from_json(cls, text: str) -> PruneReport:
         """What `to_json` gave."""
         document = json.loads(text)
-        values = {field.name: document[field.name] for field in fields(cls)}
+        values = {field.name: document[field.name] for field in fields(cls) if field.name in document}
         values["removed_shortcuts"] = tuple(document["removed_shortcuts"])
         values["rounds"] = tuple(document["rounds"])
         values["layers"] = tuple(LayerRow(**row) for row in document["layers"])
@@ -136,6 +145,12 @@ class PruneReport:
     def _notes(self) -> list[str]:
         """What a reader may not expect."""
         notes = []
+        if self.channels_held_by is not None:
+            shares = f"{100 * (self.channels_removed_share or 0):.1f} % of the channels"
+            asked = f"{100 * (self.channels_asked_share or 0):.1f} %"
+            notes.append(f"{shares} were cut, {asked} were asked for: {self.channels_held_by}")
+        if self.channels_asked_share is None and self.params_after == self.params_before:
+            notes.append("the target was already met, so nothing was cut")
         if self.gamma_removed_share > _LIVE_SHARE:
             notes.append(
                 "channels at work were cut, so accuracy falls until the network is tuned again; after "
@@ -148,6 +163,11 @@ class PruneReport:
                 f"{smaller:.1f} times smaller is {faster:.1f} times faster on the DPU: --target-ms cuts where time goes"
             )
         return notes
+
+
+def _of_both(first: float | None, then: float | None) -> float | None:
+    """The share that is gone after two cuts, each of what it found."""
+    return None if first is None or then is None else 1 - (1 - first) * (1 - then)
 
 
 def _line(what: str, before: float, after: float, form: str) -> str:

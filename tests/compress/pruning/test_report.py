@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -63,6 +65,15 @@ def test_the_document_comes_back(report: PruneReport) -> None:
     assert PruneReport.from_json(rounds.to_json()) == rounds
 
 
+def test_a_document_without_the_share_asked_for_is_read(report: PruneReport) -> None:
+    """As finished stages have that were cut before it was told."""
+    document = report.document()
+    for name in ("channels_asked_share", "channels_removed_share", "channels_held_by"):
+        del document[name]
+    old = PruneReport.from_json(json.dumps(document))
+    assert old.channels_asked_share is None and "note: the target" not in old.summary()
+
+
 def test_two_cuts_make_one_report(network: DarknetNetwork) -> None:
     """The second one's layers are found again in the first one's; sizes are from before the first to after the last."""
     first = prune(network, PruneOptions(channels=0.3, blocks=2))
@@ -74,6 +85,8 @@ def test_two_cuts_make_one_report(network: DarknetNetwork) -> None:
     assert sum(row.is_gone for row in both.layers) == 15
     assert sum(row.params_after for row in both.layers) == second.report.params_after
     assert sum(row.params_before for row in both.layers) == first.report.params_before
+    assert both.channels_asked_share == pytest.approx(1 - 0.7 * 0.6)
+    assert both.channels_removed_share == pytest.approx(1 - 0.7 * 0.6, abs=0.01)
     assert both.folding_error_border == max(first.report.folding_error_border, second.report.folding_error_border)
 
 
@@ -84,12 +97,14 @@ def test_two_cuts_make_one_report(network: DarknetNetwork) -> None:
         ({"gamma_removed_share": 0.0}, "of all |gamma| 0.0 % was cut", "note: channels"),
         ({"predicted_dpu_ms_before": 4.0, "predicted_dpu_ms_after": 2.0}, "2.0 times faster on the DPU", ""),
         ({"predicted_dpu_ms_before": 90.0, "predicted_dpu_ms_after": 2.0}, "DPU ms (zcu104)", "times faster"),
+        ({"channels_held_by": "so"}, "70.0 % of the channels were cut, 70.0 % were asked for: so", "already met"),
+        ({"channels_asked_share": None, "params_after": 974_875}, "note: the target was already met", "asked for"),
         ({"recalibration_images": 64}, "estimated anew on 64 images", ""),
         ({"folding_error_inside": None}, "inside none", "estimated anew"),
     ],
 )
 def test_the_summary_tells_what_to_expect(
-    changes: dict[str, float], expected: str, absent: str, report: PruneReport
+    changes: dict[str, Any], expected: str, absent: str, report: PruneReport
 ) -> None:
     """Live channels cut, or a time that falls much less than the parameters, are said, with what to do."""
     text = replace(report, **changes).summary()
