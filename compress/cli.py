@@ -110,6 +110,9 @@ def _run_all(args: argparse.Namespace) -> int:
     for row in rows:
         shares = [f"{label} {100 * row[key]:.1f} %" for label, key in _SHARES if row[key] is not None]
         print(f"{row['model']:<9} {row['params']:>12,} parameters  {', '.join(shares)}")
+    if not rows:
+        print(f"Nothing had to run: [given] names a network for every stage up to {args.until}")
+        return 0
     print(f"\n{_finished(config, [row['model'] for row in rows])} (mAP50 on the validation split)")
     return 0
 

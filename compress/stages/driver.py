@@ -79,8 +79,8 @@ def run_stages(
     if fresh is not None and fresh not in [stage.name for stage in wanted]:
         reason = "a later one. Leave out --until" if until != STAGE_NAMES[-1] else "one that [given] stands for"
         raise UsageError(f"--fresh {fresh}: expected a stage that leads to --until {until}, found {reason}")
+    check_before(run, [stage.name for stage in wanted])
     with _held(config.folder):
-        check_before(run, [stage.name for stage in wanted])
         for stage in wanted:
             _run_stage(run, stage, stage.name == fresh)
         return processes.from_main(lambda: _summary(run))
@@ -89,8 +89,8 @@ def run_stages(
 def run_single_stage(config: CompressConfig, name: str, fresh: bool = False) -> dict[str, Any]:
     """Run one stage from its predecessors' finished folders, or the networks given for them; gives its results."""
     run = Run(config)
+    check_before(run, [name])
     with _held(config.folder):
-        check_before(run, [name])
         _run_stage(run, STAGES[STAGE_NAMES.index(name)], fresh)
         processes.from_main(lambda: _summary(run))
     return _with_size(run, name, run.folder(name).results())
@@ -177,20 +177,22 @@ def _percent(share: float | None) -> str:
 def _summary(run: Run) -> dict[str, Any]:
     """Write summary.json: what each finished stage has, in the words of `bench table --json` where they meet.
 
-    It ends before the first stage that is missing, of another version, or older than its inputs or settings: what
-    follows is no part of this run any more. A stage that a given network stands for has no row.
+    A stage that is missing, of another version, or older than its inputs or settings has no row, nor has any that
+    needs it: they are no part of this run any more. A stage that a given network stands for has none either.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for stage in STAGES:
         if stage.name not in run.stages_to(STAGE_NAMES[-1]):
+            continue
+        if not run.stages_to(stage.name) <= {stage.name, *(row["model"] for row in rows)}:
             continue
         folder = run.folder(stage.name)
         try:
             document = folder.read()
+            if document is None or not folder.has_key(stage.key(run)):
+                continue
         except InputError:  # told by whoever needs that stage
-            break
-        if document is None or not folder.has_key(stage.key(run)):
-            break
+            continue
         results = document["results"]
         row: dict[str, Any] = {"model": stage.name, "input_hw": list(run.config.network.input_hw)}
         sized = _with_size(run, stage.name, results)

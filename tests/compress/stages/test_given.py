@@ -85,6 +85,20 @@ def test_a_stage_alone_takes_its_network_and_its_folder_by_flags(
     assert not load_config(path).folder.exists()
 
 
+def test_the_finished_stages_are_told_where_an_earlier_one_is_not_needed_yet(
+    finished_small_run: Path, small_run: Callable[[], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The teacher is trained later; and where networks are given for all, it is said that nothing had to run."""
+    path = with_section(small_run(), "given", sparsify=str(finished_small_run / "sparsify"))
+    assert main(["compress", str(path), "--until", "prune"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("prune ") and "Finished up to prune" in text
+    assert main(["compress", str(path), "--until", "sparsify"]) == 0
+    path = with_section(small_run("all"), "given", train=str(finished_small_run / "train"))
+    assert main(["compress", str(path), "--until", "train"]) == 0
+    assert capsys.readouterr().out.endswith("Nothing had to run: [given] names a network for every stage up to train\n")
+
+
 def test_flags_are_told_as_the_origin_of_what_they_set(
     small_run: Callable[[], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
