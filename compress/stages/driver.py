@@ -133,7 +133,7 @@ def _workplace(folder: StageFolder, key: StageKey, fresh: bool) -> Iterator[Path
 
     def begin() -> Path:
         if fresh:
-            folder.discard_attempt()
+            folder.discard_attempt(key)
         return folder.begin(key)
 
     partial = processes.from_main(begin)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ Document = dict[str, Any]
 SCHEMA_VERSION = 1  # of stage.json
 _TEMPORARY = ("checkpoint.pt", "key.json")
 ROUNDS = "rounds"  # of a stage that works in several: what they have done stays when it is killed
+_WORK = ("checkpoint.pt", ROUNDS)  # what a killed run is gone on with from
 _NEEDED = ("inputs", "settings", "outputs", "results", "seconds")
 
 
@@ -90,8 +92,8 @@ class StageFolder:
             raise InputError(f"{path}: expected '{missing[0]}', found {', '.join(document)}. {remedy}")
         return dict(document)
 
-    def results(self) -> Document:
-        """What the finished stage found out.
+    def finished(self) -> Document:
+        """The finished stage's stage.json.
 
         Raises:
             InputError: the stage has not run.
@@ -99,7 +101,11 @@ class StageFolder:
         document = self.read()
         if document is None:
             raise InputError(f"expected the finished stage {self.path}, found none. Run `roadslim {self.stage}` first")
-        return dict(document["results"])
+        return document
+
+    def results(self) -> Document:
+        """What the finished stage found out; raises as `finished`."""
+        return dict(self.finished()["results"])
 
     def has_key(self, key: StageKey) -> bool:
         """Whether there is a finished stage, and it came from these inputs and settings."""
@@ -125,12 +131,18 @@ class StageFolder:
         return not changed
 
     def begin(self, key: StageKey) -> Path:
-        """The partial folder: empty, but for the checkpoint and the rounds that a killed run with the same key left."""
+        """The partial folder: empty, but for the checkpoint and the rounds that a killed run with the same key left.
+
+        What one with another key left is set aside, and taken up again when that key is back.
+        """
         if not self._is_begun(key):
-            self._tell_what_is_lost(key)
-            self.discard_attempt()
-            self.partial.mkdir(parents=True)
-            write_text(self.partial / "key.json", _key_text(key))
+            self._set_aside(key)
+            self._clear()
+            if (aside := self._aside(_key_text(key).encode())).is_dir():
+                os.rename(aside, self.partial)
+            else:
+                self.partial.mkdir(parents=True)
+                write_text(self.partial / "key.json", _key_text(key))
         for path in self.partial.iterdir():
             if path.name not in (*_TEMPORARY, ROUNDS):  # of the work after the checkpoint, which is done again
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -138,17 +150,33 @@ class StageFolder:
 
     def _is_begun(self, key: StageKey) -> bool:
         marker = self.partial / "key.json"
-        return marker.exists() and marker.read_text(encoding="utf-8") == _key_text(key)
+        return marker.exists() and marker.read_bytes() == _key_text(key).encode()
 
-    def _tell_what_is_lost(self, key: StageKey) -> None:
-        """Log why a checkpoint is not gone on from."""
-        if not any((self.partial / name).exists() for name in ("checkpoint.pt", ROUNDS)):
+    def _aside(self, key_text: bytes) -> Path:
+        return self.run / f"{self.stage}.stopped-{hashlib.sha256(key_text).hexdigest()[:8]}"
+
+    def _set_aside(self, key: StageKey) -> None:
+        """Put away a checkpoint that this key does not go on from, and log why and where it is."""
+        if (self.partial / "stage.json").exists() or not any((self.partial / name).exists() for name in _WORK):
             return
+        marker = self.partial / "key.json"
+        text = marker.read_bytes() if marker.exists() else b""
         try:
-            changes = key.changes(json.loads((self.partial / "key.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            changes = ["key.json is damaged"]
-        log.warning("%s: changed since it was stopped: %s; so it starts afresh", self.stage, ", ".join(changes))
+            changes = ", ".join(key.changes(json.loads(text)))
+            remedy = "with the old settings it goes on from there"
+        except (AttributeError, ValueError):
+            changes, remedy = "key.json is damaged", "remove it if nobody wants it"
+        aside = self._aside(text)
+        while aside.exists():
+            aside = aside.with_name(f"{aside.name}-again")
+        os.rename(self.partial, aside)
+        log.warning(
+            "%s: changed since it was stopped: %s; so it starts afresh. What was done is kept in %s: %s",
+            self.stage,
+            changes,
+            aside,
+            remedy,
+        )
 
     def finish(self, key: StageKey, results: Document, version: str, seconds: float) -> None:
         """Write stage.json and put the partial folder in the stage's place.
@@ -185,8 +213,12 @@ class StageFolder:
         os.rename(self.partial, self.path)
         shutil.rmtree(replaced, ignore_errors=True)
 
-    def discard_attempt(self) -> None:
-        """Forget a half-done attempt; the finished stage stays as it is until the next one is whole."""
+    def discard_attempt(self, key: StageKey) -> None:
+        """Forget a half-done attempt, and what of this key was set aside; the finished stage stays as it is."""
+        self._clear()
+        shutil.rmtree(self._aside(_key_text(key).encode()), ignore_errors=True)
+
+    def _clear(self) -> None:
         self._take_place()
         shutil.rmtree(self.partial, ignore_errors=True)
 

@@ -11,20 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from board_app.core.atomic_file import sha256_of, write_text
+from board_app.core.atomic_file import write_text
 from board_app.core.bundle import write_bundle
 from board_app.core.letterbox import LETTERBOX_GREY
 from compress.config import TrainingConfig
 from compress.quantization import QuantizedNetwork, quantize, to_xmodel
 from compress.quantization.grid_network import GridNetwork
 from compress.quantization.report import measure, write_report
-from compress.stages.folder import StageKey
+from compress.stages.folder import Document, StageKey
 from compress.stages.run import Run
 from compress.stages.training import teaching, training_of
 from compress.training.evaluation import evaluate
 from compress.training.loader import to_input
 from dpu import xmodel
 from roadslim import roadslim_version
+
+_GRAPH = "_int.xmodel"
 
 
 def quantize_key(run: Run) -> StageKey:
@@ -58,7 +60,7 @@ def run_quantize(run: Run, folder: Path) -> dict[str, Any]:
     quantized = quantize(network, batches, correct_biases, config.calibration_target, config.equalization)
     if config.fine_tune:
         quantized = _fine_tuned(run, GridNetwork(network, quantized), config.fine_tune, folder)
-    xmodel.save(to_xmodel(quantized, run.config.name), folder / _model_file(run))
+    xmodel.save(to_xmodel(quantized, run.config.name), folder / f"{run.config.name}{_GRAPH}")
     write_text(folder / "positions.json", json.dumps(quantized.positions(), indent=1) + "\n")
     write_report(measure(quantized, batches), folder)
     accuracy = evaluate(quantized, network.heads, run.held_out(), run.class_names)
@@ -85,23 +87,23 @@ def _fine_tuned(run: Run, network: GridNetwork, config: TrainingConfig, folder: 
 
 def bundle_key(run: Run) -> StageKey:
     """The quantised graph, the thresholds, and what detector.json says of data and accuracy."""
-    quantized, data = run.folder("quantize"), run.training_data
-    results = quantized.results()
+    quantized, data = run.folder("quantize").finished(), run.training_data
     inputs = {
-        "xmodel": sha256_of(quantized.path / _model_file(run)),
-        "quantize": results,
+        "xmodel": quantized["outputs"][_graph_file(quantized)],
+        "quantize": quantized["results"],
         "classes": list(data.classes),
         "labels": list(data.labels),
         "origin": data.origin,
         "images": len(run.validation_data.samples),
     }
-    return StageKey(inputs, {"bundle": run.config.bundle.model_dump(mode="json")})
+    return StageKey(inputs, {"bundle": run.config.bundle.model_dump(mode="json"), "name": run.config.name})
 
 
 def run_bundle(run: Run, folder: Path) -> dict[str, Any]:
     """Write NAME.bundle: the graph, and all that the board must know about it."""
     quantized, data = run.folder("quantize"), run.training_data
-    results = quantized.results()
+    document = quantized.finished()
+    results = document["results"]
     accuracy = {"map50_float": results["map50_float"], "map50_int8": results["map50"]}
     fields = {
         "name": run.config.name,
@@ -124,9 +126,10 @@ def run_bundle(run: Run, folder: Path) -> dict[str, Any]:
         },
     }
     path = folder / f"{run.config.name}.bundle"
-    write_bundle(path, fields, (quantized.path / _model_file(run)).read_bytes(), data.labels)
+    write_bundle(path, fields, (quantized.path / _graph_file(document)).read_bytes(), data.labels)
     return {"bundle": path.name, **accuracy}
 
 
-def _model_file(run: Run) -> str:
-    return f"{run.config.name}_int.xmodel"
+def _graph_file(quantized: Document) -> str:
+    """The graph's name in a finished quantize stage, which may be of a run that had another name."""
+    return next(name for name in quantized["outputs"] if name.endswith(_GRAPH))

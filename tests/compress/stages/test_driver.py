@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from board_app.core.bundle import load_bundle
 from board_app.core.errors import InputError, UsageError
 from compress.config import CompressConfig, load_config
 from compress.darknet.cfg import read_cfg
@@ -30,6 +31,21 @@ def test_a_finished_run_is_kept_where_ever_its_folder_is(finished_copy: Path) ->
     assert [row["model"] for row in rows] == list(STAGE_NAMES)
     assert rows[0]["params"] > rows[2]["params"] == rows[3]["params"] == rows[4]["params"] == rows[5]["params"]
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_run_that_was_given_another_name_goes_on(finished_copy: Path) -> None:
+    """Its graph keeps the name that it has; only the bundle, which tells the run's name, is made anew."""
+    config = load_config(finished_copy)
+    renamed = config.model_copy(update={"name": "other"})
+    config.folder.rename(renamed.folder)
+    before = {stage: (renamed.folder / stage / "stage.json").stat().st_mtime_ns for stage in STAGE_NAMES}
+    run_stages(renamed, until="distill")
+    assert [row["model"] for row in run_stages(renamed)["rows"]] == list(STAGE_NAMES)
+    after = {stage: (renamed.folder / stage / "stage.json").stat().st_mtime_ns for stage in STAGE_NAMES}
+    assert [stage for stage in STAGE_NAMES if after[stage] != before[stage]] == ["bundle"]
+    bundle = load_bundle(renamed.folder / "bundle" / "other.bundle")
+    assert bundle.spec.name == "other"
+    assert bundle.model_path.read_bytes() == (renamed.folder / "quantize" / "small_int.xmodel").read_bytes()
 
 
 def test_the_summary_ends_where_the_run_is_out_of_date(finished_copy: Path) -> None:

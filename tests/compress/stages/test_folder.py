@@ -59,6 +59,32 @@ def test_a_killed_attempt_is_taken_up_with_the_same_key_only(tmp_path: Path) -> 
     assert not (folder.begin(StageKey(KEY.inputs, {"epochs": 4})) / "checkpoint.pt").exists()
 
 
+def test_what_was_stopped_is_kept_while_settings_change(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Other settings start afresh beside it; with the old ones back it is gone on with; no work, nothing kept."""
+    folder, other = StageFolder(tmp_path, "train"), StageKey(KEY.inputs, {"epochs": 4})
+    (folder.begin(KEY) / "checkpoint.pt").write_text("59 epochs")
+    assert not (folder.begin(other) / "checkpoint.pt").exists()
+    (aside,) = tmp_path.glob("train.stopped-*")
+    assert f"settings.epochs; so it starts afresh. What was done is kept in {aside}: with the" in caplog.messages[-1]
+    assert (folder.begin(KEY) / "checkpoint.pt").read_text() == "59 epochs"
+    assert [path.name for path in tmp_path.iterdir()] == ["train.partial"]
+    folder.begin(other)
+    folder.discard_attempt(KEY)
+    assert not (folder.begin(KEY) / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b"\xff{"])
+def test_work_whose_settings_are_not_known_any_more_is_kept(tmp_path: Path, damage: bytes) -> None:
+    """A key.json that is damaged is no reason to throw a checkpoint away."""
+    folder = StageFolder(tmp_path, "train")
+    for kept in (1, 2):
+        (folder.begin(KEY) / "checkpoint.pt").write_text("59 epochs")
+        (folder.partial / "key.json").write_bytes(damage)
+        assert not (folder.begin(KEY) / "checkpoint.pt").exists()
+        asides = list(tmp_path.glob("train.stopped-*"))
+        assert [(aside / "checkpoint.pt").read_text() for aside in asides] == ["59 epochs"] * kept
+
+
 def test_a_kill_between_the_last_two_renames_loses_nothing(tmp_path: Path) -> None:
     """A whole partial folder takes its place at the next start."""
     folder = StageFolder(tmp_path, "train")
@@ -97,7 +123,7 @@ def test_a_fresh_attempt_that_was_killed_is_gone_on_with_and_costs_nothing_befor
     """The finished stage can be read until the new one is whole, but is not taken for the new one."""
     folder = StageFolder(tmp_path, "train")
     finish(folder, KEY, "one")
-    folder.discard_attempt()
+    folder.discard_attempt(KEY)
     (folder.begin(KEY) / "checkpoint.pt").write_text("state")
     assert folder.results() == {"map50": 0.5} and not folder.is_finished(KEY)
     assert (folder.begin(KEY) / "checkpoint.pt").exists()
@@ -161,7 +187,7 @@ def test_what_changed_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     finish(folder, KEY, "one")
     (folder.begin(KEY) / "checkpoint.pt").write_text("state")
     caplog.set_level("INFO")
-    folder.discard_attempt()
+    folder.discard_attempt(KEY)
     folder.is_finished(other)
     assert caplog.messages == [
         "train: changed since it was finished: settings.epochs, settings.version; so it runs again"
