@@ -35,6 +35,7 @@ from compress.training import processes
 from compress.training.batch import StepHook
 from compress.training.evaluation import evaluate
 from compress.training.loader import TrainingImages, to_input
+from compress.training.memory import enough_memory
 from compress.training.sparsity import Sparsity
 
 log = logging.getLogger(__name__)
@@ -66,14 +67,23 @@ def estimate_run(config: CompressConfig, until: str, images: int | None = None) 
         images: of training; None counts the dataset's.
     Raises:
         UsageError: there is no dataset and `images` is None, or the run could not end well.
+        RoadslimError: not even the smallest steps find memory.
     """
     network = config.network.model_copy(update={"weights": None})  # which need not be there yet, and cost nothing
     run = Run(config.model_copy(update={"network": network}))
     torch.set_num_threads(processes.threads(config.threads))
     with pictures_of(run, images) as pictures:
         here, estimator = available_bytes(), _Estimator(run, pictures)
-        stages = [getattr(estimator, name)() for name in STAGE_NAMES if name in run.stages_to(until)]
+        stages = [_estimated(estimator, name) for name in STAGE_NAMES if name in run.stages_to(until)]
         return RunEstimate(tuple(stages), pictures.splits, pictures.note, here)
+
+
+def _estimated(estimator: _Estimator, stage: str) -> StageEstimate:
+    height, width = estimator.run.config.network.input_hw
+    expected = f"--estimate: expected memory for some small steps of {stage}, of a run with {height}x{width} pixels"
+    with enough_memory(expected, "Make the input smaller, or take a machine with more memory"):
+        estimate: StageEstimate = getattr(estimator, stage)()
+        return estimate
 
 
 @dataclass

@@ -26,6 +26,7 @@ from compress.stages.run import Run
 from compress.stages.training import distill_key, run_distill, run_sparsify, run_train, sparsify_key, train_key
 from compress.training import processes
 from compress.training.batch import Metrics
+from compress.training.memory import enough_memory
 from compress.training.repeatable import repeatable
 from roadslim import roadslim_version
 
@@ -114,7 +115,12 @@ def _run_stage(run: Run, stage: Stage, fresh: bool) -> None:
         return
     torch.set_num_threads(processes.threads(run.config.threads))
     started = time.monotonic()
-    with _workplace(folder, key, fresh) as place, repeatable():
+    height, width = run.config.network.input_hw
+    memory = enough_memory(
+        f"{stage.name}: expected memory for pictures of {height}x{width} pixels",
+        "Lower cache_mb, workers or batch_size, or make the input smaller; the last checkpoint is kept",
+    )
+    with memory, _workplace(folder, key, fresh) as place, repeatable():
         results = stage.work(run, place)
         processes.gathered(None)  # none of them works any more
     seconds = time.monotonic() - started

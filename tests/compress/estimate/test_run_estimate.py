@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from board_app.core.errors import UsageError
+from board_app.core.errors import RoadslimError, UsageError
 from compress.config import CompressConfig, load_config
 from compress.darknet.cfg import read_cfg
 from compress.darknet.cost import parameter_count
@@ -70,6 +70,17 @@ def test_processes_started_together_are_refused(
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert main(["compress", str(small_run()), "--estimate"]) == 2
     assert "--estimate: expected one process, found 4" in capsys.readouterr().err
+
+
+def test_too_little_memory_for_a_probe_is_said(small_run: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Expected, found, what to do, whichever allocation it was."""
+
+    def too_large(*_: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:130] DefaultCPUAllocator: can't allocate memory: 12 bytes")
+
+    monkeypatch.setattr("compress.estimate.probe.kept_for_backward", too_large)
+    with pytest.raises(RoadslimError, match="--estimate: expected memory for some small steps of train.*Make the inpu"):
+        estimate_run(load_config(small_run()), "train")
 
 
 def test_too_little_memory_is_said() -> None:

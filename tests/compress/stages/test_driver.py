@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from board_app.core.bundle import load_bundle
-from board_app.core.errors import InputError, UsageError
+from board_app.core.errors import InputError, RoadslimError, UsageError
 from compress.config import CompressConfig, load_config
 from compress.darknet.cfg import read_cfg
 from compress.stages import STAGE_NAMES, run_single_stage, run_stages
@@ -31,6 +31,19 @@ def test_a_finished_run_is_kept_where_ever_its_folder_is(finished_copy: Path) ->
     assert [row["model"] for row in rows] == list(STAGE_NAMES)
     assert rows[0]["params"] > rows[2]["params"] == rows[3]["params"] == rows[4]["params"] == rows[5]["params"]
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_too_little_memory_for_the_pictures_is_said(
+    small_run: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where they are decoded, on a thread of the loader's."""
+
+    def too_large(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("compress.training.loader.letterbox", too_large)
+    with pytest.raises(RoadslimError, match="train: expected memory for pictures of 64x96 pixels.*Lower cache_mb"):
+        run_stages(load_config(small_run()))
 
 
 def test_a_run_that_was_given_another_name_goes_on(finished_copy: Path) -> None:
