@@ -26,8 +26,9 @@ def add_stage_flags(parser: argparse.ArgumentParser, config_needed: bool, fresh_
     """
     note = "" if config_needed else "with CONFIG: "
     number = None if config_needed else "?"
+    as_it_is = ", as it is: `width` in CONFIG does not count"
     parser.add_argument("config", nargs=number, type=Path, metavar="CONFIG", help="a YAML file as in configs/")
-    parser.add_argument("--cfg", type=Path, help="Darknet cfg of the network to start from")
+    parser.add_argument("--cfg", type=Path, help=f"Darknet cfg of the network to start from{as_it_is}")
     parser.add_argument("--weights", type=Path, help="its weights")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="instead of both: a stage folder of a run")
     parser.add_argument("--fresh", action="store_true", help=f"{note}run the stage again, finished or not{fresh_alone}")
@@ -103,6 +104,8 @@ def config_flags(args: argparse.Namespace, stage: str) -> dict[str, Any]:
         settings |= {"network.cfg": str(network[0] / "model.cfg"), "network.weights": str(network[0] / "model.weights")}
     else:
         settings |= {f"network.{name}": str(getattr(args, name)) for name in ("cfg", "weights") if getattr(args, name)}
+    if "network.cfg" in settings:
+        settings["network.width"] = 1.0  # it is named as it is
     if args.out is not None:
         out = args.out if args.out.name not in ("", "..") else args.out.resolve()
         settings |= {"runs": str(out.parent), "name": out.name}

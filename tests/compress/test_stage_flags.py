@@ -44,6 +44,21 @@ def test_either_way_is_known() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        (["--model", "a"], {"network.cfg": "a/model.cfg", "network.weights": "a/model.weights", "network.width": 1.0}),
+        (["--cfg", "a"], {"network.cfg": "a", "network.width": 1.0}),
+        (["--weights", "b"], {"network.weights": "b"}),
+    ],
+)
+def test_a_network_that_flags_name_is_trained_as_it_is(arguments: list[str], settings: dict[str, object]) -> None:
+    """The config's width would make a narrow network narrower; weights alone are for the config's network."""
+    args = parsed("run.yaml", *arguments)
+    args.out = None
+    assert config_flags(args, "train") == settings
+
+
+@pytest.mark.parametrize(
     ("stage", "arguments"),
     [
         ("sparsify", ["--cfg", "a"]),
