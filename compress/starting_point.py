@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
-from board_app.core.errors import UsageError
+from board_app.core.errors import InputError, UsageError
 from compress.config import CompressConfig, NetworkConfig
 from compress.darknet.cfg import Cfg, read_cfg
 from compress.darknet.dpu_hindrances import warn_of_hindrances
-from compress.darknet.heads import check_trainable
+from compress.darknet.heads import check_trainable, heads_of
 from compress.darknet.topologies import with_classes, with_width, yolov3_cfg, yolov3_tiny_cfg
 from compress.pruning.blocks import removable_blocks
+from compress.quantization.plan import plan_of
+
+log = logging.getLogger(__name__)
 
 TOPOLOGIES = {"yolov3": yolov3_cfg, "yolov3-tiny": yolov3_tiny_cfg}
 
@@ -45,11 +49,24 @@ def check_starting_point(config: CompressConfig) -> None:
     cfg = starting_cfg(network, classes=1)
     check_trainable(cfg)
     warn_of_hindrances(cfg)
+    _warn_of_a_refusal(cfg)
     blocks = len(removable_blocks(cfg))
     if config.prune.blocks != "auto" and config.prune.blocks > blocks:
         raise UsageError(
             f"'blocks' in [prune]: expected at most {blocks}, as many as {network.cfg or network.topology} has, "
             f"found {config.prune.blocks}. Lower it: at most `blocks: {blocks}`"
+        )
+
+
+def _warn_of_a_refusal(cfg: Cfg) -> None:
+    """Log that training leads to no int8 network where it does not."""
+    try:
+        plan_of(cfg, tuple(head.layer for head in heads_of(cfg)))
+    except InputError:
+        log.warning(
+            "%s: it can be trained and pruned, but the stages quantize and bundle will refuse it. Change the cfg now, "
+            "or end before them with `--until distill`",
+            cfg.name,
         )
 
 
