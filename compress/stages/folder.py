@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from board_app.core.atomic_file import sha256_of, write_text
-from board_app.core.errors import InputError, RoadslimError
+from board_app.core.errors import InputError, RoadslimError, UsageError
 
 log = logging.getLogger(__name__)
 Document = dict[str, Any]
@@ -244,7 +244,12 @@ def exclusive(run: Path) -> Iterator[None]:
 
     Raises:
         RoadslimError: another process works in the folder.
+        UsageError: it is a file.
     """
+    if run.exists() and not run.is_dir():
+        raise UsageError(
+            f"expected a run folder at {run}, found a file. Name another: --out, or `runs` and `name` in CONFIG"
+        )
     run.mkdir(parents=True, exist_ok=True)
     with open(run / ".lock", "a+", encoding="utf-8") as handle:
         try:

@@ -35,7 +35,7 @@ def quantize_key(run: Run) -> StageKey:
     inputs = {"distill": run.network_hashes("distill"), "data": run.data_hashes}
     settings: dict[str, Any] = {"quantize": config.quantize.model_dump(mode="json"), "seed": config.seed}
     if config.quantize.fine_tune:
-        inputs["teacher"] = run.network_hashes(config.distill.teacher)
+        inputs["teacher"] = run.teacher_hashes()
         settings |= {
             "augment": config.augment.model_dump(mode="json"),
             "distill": config.distill.model_dump(mode="json"),

@@ -145,6 +145,22 @@ class Run:
         cfg, weights = self.network_files(network)
         return {"model.cfg": sha256_of(cfg), "model.weights": sha256_of(weights)}
 
+    def teacher_hashes(self) -> dict[str, Any]:
+        """What identifies the teacher of the fine-tuning.
+
+        Raises:
+            InputError: its stage has not run.
+        """
+        teacher = self.config.distill.teacher
+        try:
+            return self.network_hashes(teacher)
+        except InputError as error:
+            if not isinstance(teacher, str):
+                raise
+            raise InputError(
+                f"the teacher of the fine-tuning: {error}, or name a network for it: `given: {{{teacher}: FOLDER}}`"
+            ) from error
+
     def size(self, network: Network) -> dict[str, Any]:
         """`params` and `gmacs` of a network."""
         cfg = read_cfg(self.network_files(network)[0])

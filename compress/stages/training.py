@@ -91,8 +91,7 @@ def run_sparsify(run: Run, folder: Path) -> dict[str, Any]:
 
 def distill_key(run: Run) -> StageKey:
     """The pruned network, its teacher, the data and the settings."""
-    teacher = run.config.distill.teacher
-    inputs = {"data": run.data_hashes, "prune": run.network_hashes("prune"), "teacher": run.network_hashes(teacher)}
+    inputs = {"data": run.data_hashes, "prune": run.network_hashes("prune"), "teacher": run.teacher_hashes()}
     return StageKey(inputs, _settings(run, run.config.distill))
 
 

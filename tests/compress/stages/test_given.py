@@ -99,6 +99,28 @@ def test_the_finished_stages_are_told_where_an_earlier_one_is_not_needed_yet(
     assert capsys.readouterr().out.endswith("Nothing had to run: [given] names a network for every stage up to train\n")
 
 
+@pytest.mark.parametrize(("stage", "model"), [("distill", "prune"), ("quantize", "distill")])
+def test_a_teacher_that_is_not_there_is_told_as_the_teacher(
+    stage: str, model: str, finished_small_run: Path, small_run: Callable[[], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And how to name one."""
+    assert main([stage, str(small_run()), "--model", str(finished_small_run / model)]) == 1
+    message = capsys.readouterr().err
+    assert "the teacher of the fine-tuning: expected the finished stage" in message
+    assert "found none. Run `roadslim train` first, or name a network for it: `given: {train: FOLDER}`" in message
+
+
+def test_a_run_folder_that_is_a_file_is_a_wrong_flag(
+    small_run: Callable[[], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Expected, found, what to do; the file stays."""
+    (tmp_path / "out").write_text("mine")
+    assert main(["train", str(small_run()), "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert f"expected a run folder at {tmp_path / 'out'}, found a file. Name another: --out" in message
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_flags_are_told_as_the_origin_of_what_they_set(
     small_run: Callable[[], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
