@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from board_app.core.errors import UsageError
+from board_app.core.errors import InputError, UsageError
 from compress.stage_flags import STARTS_FROM, add_print_config, add_stage_flags, config_flags
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def run_stage(args: argparse.Namespace, stage: str) -> int:
     from compress.stages import run_single_stage
     from compress.training.processes import is_main
 
-    results, folder = run_single_stage(config, stage, args.fresh), config.folder / stage
+    with _named_in(args.config):
+        results, folder = run_single_stage(config, stage, args.fresh), config.folder / stage
     if not is_main():
         return 0
     if stage == "prune":
@@ -63,6 +65,16 @@ def run_stage(args: argparse.Namespace, stage: str) -> int:
         print("\n".join(_result_lines(results)))
         print(f"\nThe stage is in {folder}/ (mAP on the validation split)")
     return 0
+
+
+@contextmanager
+def _named_in(path: Path) -> Iterator[None]:
+    """Name the file in every complaint that begins with a quoted key of it."""
+    try:
+        yield
+    except (UsageError, InputError) as error:
+        lines = [f"{path}: {line}" if line.startswith("'") else line for line in str(error).splitlines()]
+        raise type(error)("\n".join(lines)) from error
 
 
 def _add_compress(parser: argparse.ArgumentParser) -> None:
@@ -94,13 +106,15 @@ def _run_all(args: argparse.Namespace) -> int:
     if args.print_config:
         return print_config(config, args)
     if args.estimate:
-        return _estimate(config, args)
+        with _named_in(args.config):
+            return _estimate(config, args)
     if args.images is not None:
         raise UsageError("--images: expected --estimate with it, found none. Add it, or leave out --images")
     from compress.stages import run_stages
     from compress.training.processes import is_main
 
-    summary = run_stages(config, args.until, args.fresh)
+    with _named_in(args.config):
+        summary = run_stages(config, args.until, args.fresh)
     if not is_main():
         return 0
     if args.json:

@@ -112,6 +112,14 @@ def _half_an_image(config: Path, data: Path) -> None:
     path.write_bytes(path.read_bytes()[:40])
 
 
+def _too_many_blocks(config: Path, data: Path) -> None:
+    _edit(config, "blocks: 2", "blocks: 99")
+
+
+def _missing_file(config: Path, data: Path) -> None:
+    _name_in_network(config, "weights: none.weights")
+
+
 def _misspelt_key(config: Path, data: Path) -> None:
     _edit(config, "evaluate_every", "evaluate_evry")
 
@@ -151,6 +159,8 @@ def _unequal_shortcut(config: Path, data: Path) -> None:
         (_unknown_class, 1, ["03.txt:1", "expected a class from 0 to 5", "found 9"]),
         (_no_image, 1, ["train.txt:4", "expected an image", "16 bytes"]),
         (_half_an_image, 1, ["03.png", "expected a readable image", "roadslim data check"]),
+        (_too_many_blocks, 2, ["small.yaml: 'blocks' in [prune]: expected at most", "Lower it"]),
+        (_missing_file, 2, ["small.yaml: 'weights' in [network]: expected a file at none.weights", "Correct the path"]),
         (_misspelt_key, 2, ["unknown key 'evaluate_evry' in [train]", "Did you mean 'evaluate_every'?"]),
         (_short_weights, 1, ["short.weights", "expected", "they end in layer"]),
         (_long_weights, 1, ["long.weights", "expected", "too many after the last one"]),
