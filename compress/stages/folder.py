@@ -171,7 +171,7 @@ class StageFolder:
             aside = aside.with_name(f"{aside.name}-again")
         os.rename(self.partial, aside)
         log.warning(
-            "%s: changed since it was stopped: %s; so it starts afresh. What was done is kept in %s: %s",
+            "%s: changed since it was stopped: %s; what was done until then is kept in %s: %s",
             self.stage,
             changes,
             aside,

@@ -65,7 +65,7 @@ def test_what_was_stopped_is_kept_while_settings_change(tmp_path: Path, caplog: 
     (folder.begin(KEY) / "checkpoint.pt").write_text("59 epochs")
     assert not (folder.begin(other) / "checkpoint.pt").exists()
     (aside,) = tmp_path.glob("train.stopped-*")
-    assert f"settings.epochs; so it starts afresh. What was done is kept in {aside}: with the" in caplog.messages[-1]
+    assert f"settings.epochs; what was done until then is kept in {aside}: with the" in caplog.messages[-1]
     assert (folder.begin(KEY) / "checkpoint.pt").read_text() == "59 epochs"
     assert [path.name for path in tmp_path.iterdir()] == ["train.partial"]
     folder.begin(other)
