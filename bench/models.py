@@ -141,7 +141,7 @@ def open_model(
         )
     bundle = find_bundle(path)
     if bundle is not None:
-        return _bundle_model(bundle, name or bundle.stem, position)
+        return _bundle_model(bundle, name or bundle.resolve().stem, position)
     if path.is_dir():
         from compress.darknet.model_files import model_paths
 
@@ -157,7 +157,7 @@ def open_model(
         return _onnx_model(path, cfg, name or path.stem, position)
     if path.suffix == ".xmodel":
         if cfg is None and path.name == MODEL_FILE and find_bundle(path.parent) == path.parent:
-            return _bundle_model(path.parent, name or path.parent.stem, position)
+            return _bundle_model(path.parent, name or path.parent.resolve().stem, position)
         stage = quantize_stage(path.parent) if cfg is None else None
         if stage is not None and stage.xmodel.name == path.name:
             return _quantize_stage_model(stage, name or path.stem, position)

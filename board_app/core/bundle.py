@@ -60,10 +60,10 @@ def _read_json(path: Path) -> Any:
 
 
 def find_bundle(path: Path) -> Optional[Path]:
-    """The bundle that a path names: itself, or the one in a stage folder of a run; None where it is neither."""
+    """The bundle that a path names: itself, or the only one in that folder; None where it is neither."""
     if (path / SPEC_FILE).is_file() or path.suffix == ".bundle":
         return path
-    found = list(path.glob("*.bundle")) if (path / "stage.json").is_file() else []
+    found = list(path.glob("*.bundle"))
     return found[0] if len(found) == 1 else None
 
 

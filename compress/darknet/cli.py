@@ -60,7 +60,7 @@ def _export(args: argparse.Namespace, kind: str, target: Path) -> list[Path]:
     from compress.darknet.model_files import load_model, model_paths
     from compress.darknet.weights import save_weights
 
-    if args.model is not None and _is_int8(args.model):
+    if args.model is not None and args.model.exists() and _is_int8(args.model):
         raise UsageError(
             f"--to {kind}: expected a stage with float weights, found {args.model}, which has int8 ones alone. "
             "Name the distill stage of its run, such as runs/NAME/distill."
