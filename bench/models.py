@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from bench.results import ModelRecord
 from bench.run_folders import QuantizeStage, advice_for, quantize_stage
 from board_app.core.atomic_file import sha256_of
-from board_app.core.bundle import MODEL_FILE, DetectorSpec, HeadSpec, find_bundle, load_bundle
+from board_app.core.bundle import MODEL_FILE, DetectorSpec, HeadSpec, load_bundle
 from board_app.core.errors import InputError, UsageError
+from compress.bundle_of_stage import find_bundle
 from dpu.latency import Layer
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bench.run_folders import advice_for, quantize_stage
-from board_app.core.bundle import find_bundle, load_bundle
+from board_app.core.bundle import load_bundle
 from board_app.core.errors import InputError, UsageError
+from compress.bundle_of_stage import find_bundle
 from dpu import architecture
 from dpu.architecture import ARCHITECTURES, Board
 from dpu.errors import UnsupportedModelError

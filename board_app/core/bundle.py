@@ -11,14 +11,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 from board_app.core.atomic_file import PathLike, sha256_of
 from board_app.core.atomic_folder import replacing_folder
 from board_app.core.detector_json import SCHEMA_VERSION, DetectorSpec, HeadSpec, spec_fields_of, spec_of
 from board_app.core.errors import BundleError
 
-__all__ = ["SCHEMA_VERSION", "Bundle", "DetectorSpec", "HeadSpec", "find_bundle", "load_bundle", "write_bundle"]
+__all__ = ["SCHEMA_VERSION", "Bundle", "DetectorSpec", "HeadSpec", "load_bundle", "write_bundle"]
 
 MODEL_FILE = "model.xmodel"
 SPEC_FILE = "detector.json"
@@ -57,14 +57,6 @@ def _read_json(path: Path) -> Any:
         raise BundleError(
             f"{path}: expected JSON, found something else ({error}). Make the bundle again: roadslim compress CONFIG"
         ) from None
-
-
-def find_bundle(path: Path) -> Optional[Path]:
-    """The bundle that a path names: itself, or the only one in that folder; None where it is neither."""
-    if (path / SPEC_FILE).is_file() or path.suffix == ".bundle":
-        return path
-    found = list(path.glob("*.bundle"))
-    return found[0] if len(found) == 1 else None
 
 
 def load_bundle(path: PathLike) -> Bundle:

@@ -83,7 +83,7 @@ def _export(args: argparse.Namespace, kind: str, target: Path) -> list[Path]:
 
 
 def _is_int8(model: Path) -> bool:
-    from board_app.core.bundle import find_bundle
+    from compress.bundle_of_stage import find_bundle
 
     quantised = any(model.glob("*.xmodel")) and not (model / "model.cfg").is_file()
     return quantised or model.suffix == ".xmodel" or find_bundle(model) is not None
@@ -91,7 +91,8 @@ def _is_int8(model: Path) -> bool:
 
 def _copy_xmodel(model: Path | None, target: Path) -> list[Path]:
     from board_app.core.atomic_file import replacing
-    from board_app.core.bundle import find_bundle, load_bundle
+    from board_app.core.bundle import load_bundle
+    from compress.bundle_of_stage import find_bundle
 
     if model is None:
         raise UsageError("--to xmodel: expected a quantised stage folder or a bundle, found a cfg. Quantise it first.")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from board_app.core.bundle import HeadSpec, find_bundle, load_bundle, write_bundle
+from board_app.core.bundle import HeadSpec, load_bundle, write_bundle
 from board_app.core.errors import BundleError
 
 
@@ -205,14 +205,6 @@ def test_a_full_disk_leaves_the_old_bundle(bundle_path: Path, monkeypatch: pytes
     assert tree(bundle_path) == before
     assert os.listdir(bundle_path.parent) == [bundle_path.name]
     assert load_bundle(bundle_path)
-
-
-def test_a_bundle_is_found_in_its_stage(bundle_path: Path) -> None:
-    """A bundle names itself, a stage folder the one bundle in it; any other folder, or two bundles, name none."""
-    assert find_bundle(bundle_path) == bundle_path
-    assert find_bundle(bundle_path.parent) == bundle_path
-    (bundle_path.parent / "other.bundle").mkdir()
-    assert find_bundle(bundle_path.parent) is None
 
 
 def test_a_folder_that_is_no_bundle_stays(tmp_path: Path) -> None:
