@@ -163,7 +163,7 @@ class StageFolder:
         text = marker.read_bytes() if marker.exists() else b""
         try:
             changes = ", ".join(key.changes(json.loads(text)))
-            remedy = "with the old settings it goes on from there"
+            remedy = "it is gone on with when all is as it was; else remove it"
         except (AttributeError, ValueError):
             changes, remedy = "key.json is damaged", "remove it if nobody wants it"
         aside = self._aside(text)
@@ -214,7 +214,9 @@ class StageFolder:
         shutil.rmtree(replaced, ignore_errors=True)
 
     def discard_attempt(self, key: StageKey) -> None:
-        """Forget a half-done attempt, and what of this key was set aside; the finished stage stays as it is."""
+        """Forget this key's half-done attempt, set aside or not; another key's is set aside; what is finished stays."""
+        if not self._is_begun(key):
+            self._set_aside(key)
         self._clear()
         shutil.rmtree(self._aside(_key_text(key).encode()), ignore_errors=True)
 

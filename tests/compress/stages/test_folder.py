@@ -65,12 +65,25 @@ def test_what_was_stopped_is_kept_while_settings_change(tmp_path: Path, caplog: 
     (folder.begin(KEY) / "checkpoint.pt").write_text("59 epochs")
     assert not (folder.begin(other) / "checkpoint.pt").exists()
     (aside,) = tmp_path.glob("train.stopped-*")
-    assert f"settings.epochs; what was done until then is kept in {aside}: with the" in caplog.messages[-1]
+    assert (
+        f"settings.epochs; what was done until then is kept in {aside}: it is gone on with when all is as"
+        in caplog.messages[-1]
+    )
     assert (folder.begin(KEY) / "checkpoint.pt").read_text() == "59 epochs"
     assert [path.name for path in tmp_path.iterdir()] == ["train.partial"]
     folder.begin(other)
     folder.discard_attempt(KEY)
     assert not (folder.begin(KEY) / "checkpoint.pt").exists()
+
+
+def test_a_fresh_start_costs_no_work_with_other_settings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Only what of the same settings was begun is thrown away; the rest is set aside, and that is said."""
+    folder, other = StageFolder(tmp_path, "train"), StageKey(KEY.inputs, {"epochs": 4})
+    (folder.begin(KEY) / "checkpoint.pt").write_text("59 epochs")
+    folder.discard_attempt(other)
+    assert "train: changed since it was stopped: settings.epochs" in caplog.messages[-1]
+    assert not (folder.begin(other) / "checkpoint.pt").exists()
+    assert (folder.begin(KEY) / "checkpoint.pt").read_text() == "59 epochs"
 
 
 @pytest.mark.parametrize("damage", [b"", b"[]", b"\xff{"])
