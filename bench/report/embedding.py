@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ _CAPTIONS = {
     "figure3_pruned_layers": "Figure 3. What was pruned per layer.",
     "figure4_finetune_map": "Figure 4. mAP50 over fine-tuning with distillation.",
 }
+_UNFINISHED = re.compile(r"\.(partial|replaced|stopped-[^/]*)/")  # folders of a run's stages
 _PICTURES = (".png", ".jpg", ".jpeg")
 _MEDIA = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
@@ -50,7 +52,7 @@ def figures_of(folders: Sequence[Path]) -> list[Embedded]:
         paths = [
             path
             for path in sorted(folder.rglob("figure*"), key=lambda path: path.name)
-            if path.suffix in (".svg", ".png") and not path.parent.name.endswith((".partial", ".replaced"))
+            if path.suffix in (".svg", ".png") and not _UNFINISHED.search(path.relative_to(folder).as_posix())
         ]
         if not paths:
             raise InputError(

@@ -56,12 +56,14 @@ def summary() -> Summary:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run folder with two figures, one of them also in an unfinished stage."""
-    for stage in ("sparsify", "prune", "prune.partial"):
+    """A run folder with two figures, one of them also in unfinished stages."""
+    unfinished = ("prune.partial", "prune.stopped-12ab34cd", "prune.stopped-12ab34cd-again")
+    for stage in ("sparsify", "prune", *unfinished):
         (tmp_path / "run" / stage).mkdir(parents=True)
     (tmp_path / "run/sparsify/figure1_sparse_map.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     cv2.imwrite(str(tmp_path / "run/prune/figure3_pruned_layers.png"), np.zeros((4, 4, 3), np.uint8))
-    (tmp_path / "run/prune.partial/figure3_pruned_layers.svg").write_text("half")
+    for stage in unfinished:
+        (tmp_path / "run" / stage / "figure3_pruned_layers.svg").write_text("half")
     return tmp_path / "run"
 
 
