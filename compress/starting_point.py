@@ -49,7 +49,6 @@ def check_starting_point(config: CompressConfig) -> None:
     cfg = starting_cfg(network, classes=1)
     check_trainable(cfg)
     warn_of_hindrances(cfg)
-    _warn_of_a_refusal(cfg)
     blocks = len(removable_blocks(cfg))
     if config.prune.blocks != "auto" and config.prune.blocks > blocks:
         raise UsageError(
@@ -58,7 +57,7 @@ def check_starting_point(config: CompressConfig) -> None:
         )
 
 
-def _warn_of_a_refusal(cfg: Cfg) -> None:
+def warn_of_a_refusal(cfg: Cfg) -> None:
     """Log that training leads to no int8 network where it does not."""
     try:
         plan_of(cfg, tuple(head.layer for head in heads_of(cfg)))

@@ -80,8 +80,8 @@ def run_stages(
     if fresh is not None and fresh not in [stage.name for stage in wanted]:
         reason = "a later one. Leave out --until" if until != STAGE_NAMES[-1] else "one that [given] stands for"
         raise UsageError(f"--fresh {fresh}: expected a stage that leads to --until {until}, found {reason}")
-    check_before(run, [stage.name for stage in wanted])
     with _held(config.folder):
+        check_before(run, [stage.name for stage in wanted])
         for stage in wanted:
             _run_stage(run, stage, stage.name == fresh)
         return processes.from_main(lambda: _summary(run))
@@ -90,8 +90,8 @@ def run_stages(
 def run_single_stage(config: CompressConfig, name: str, fresh: bool = False) -> dict[str, Any]:
     """Run one stage from its predecessors' finished folders, or the networks given for them; gives its results."""
     run = Run(config)
-    check_before(run, [name])
     with _held(config.folder):
+        check_before(run, [name])
         _run_stage(run, STAGES[STAGE_NAMES.index(name)], fresh)
         processes.from_main(lambda: _summary(run))
     return _with_size(run, name, run.folder(name).results())
@@ -117,8 +117,9 @@ def _run_stage(run: Run, stage: Stage, fresh: bool) -> None:
     started = time.monotonic()
     height, width = run.config.network.input_hw
     memory = enough_memory(
-        f"{stage.name}: expected memory for pictures of {height}x{width} pixels",
-        "Lower cache_mb, workers or batch_size, or make the input smaller; the last checkpoint is kept",
+        f"{stage.name}: expected memory for a network of {height}x{width} pixels",
+        "Make the input smaller, or, where the stage reads pictures, lower cache_mb, workers or batch_size; what was "
+        "finished is kept",
     )
     with memory, _workplace(folder, key, fresh) as place, repeatable():
         results = stage.work(run, place)

@@ -244,13 +244,17 @@ def _digest(path: Path) -> str | None:
 def exclusive(run: Path) -> Iterator[None]:
     """Hold the run folder; a second process that wants it gets an error instead of mixing its files in.
 
+    Where the folder was made for this, and nothing came into it, it goes again.
+
     Raises:
         RoadslimError: another process works in the folder.
-        UsageError: it is a file.
+        UsageError: it is a file, or would be in one.
     """
-    if run.exists() and not run.is_dir():
+    there = next(path for path in (run, *run.absolute().parents) if path.exists())
+    if not there.is_dir():
         raise UsageError(
-            f"expected a run folder at {run}, found a file. Name another: --out, or `runs` and `name` in CONFIG"
+            f"expected a run folder at {run}, found the file {there}. Name another: --out, or `runs` and `name` in "
+            "CONFIG"
         )
     run.mkdir(parents=True, exist_ok=True)
     with open(run / ".lock", "a+", encoding="utf-8") as handle:
@@ -265,4 +269,8 @@ def exclusive(run: Path) -> Iterator[None]:
         handle.truncate(0)
         handle.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         handle.flush()
-        yield
+        try:
+            yield
+        finally:
+            if there != run and [path.name for path in run.iterdir()] == [".lock"]:
+                shutil.rmtree(run)

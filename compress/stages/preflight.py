@@ -13,7 +13,7 @@ from compress.pruning import select
 from compress.pruning.testing import with_scales
 from compress.stages.cut import prune_options
 from compress.stages.run import Run
-from compress.starting_point import starting_cfg
+from compress.starting_point import starting_cfg, warn_of_a_refusal
 from compress.training.teacher import head_differences
 
 _TRAINING = {"train", "sparsify", "distill"}
@@ -21,7 +21,7 @@ _MEASURED = {*_TRAINING, "prune", "quantize"}  # by mAP on the validation split
 
 
 def check_before(run: Run, stages: Collection[str]) -> None:
-    """Refuse a run whose named stages cannot all end well.
+    """Refuse a run whose named stages cannot all end well; warn where quantize will refuse what is trained.
 
     Raises:
         InputError: everything that is wrong: classes that no training picture has, a validation split without boxes,
@@ -36,14 +36,16 @@ def check_before(run: Run, stages: Collection[str]) -> None:
         checks.append(lambda: _check_cut(run))
     if "distill" in stages:
         checks.append(lambda: _check_teacher(run))
-    complaints = []
+    complaints: list[str] = []
     for check in checks:
         try:
             check()
         except RoadslimError as error:
-            complaints.append(str(error))
+            complaints += str(error).splitlines()  # more than one check may meet the same
     if complaints:
-        raise InputError("\n".join(complaints))
+        raise InputError("\n".join(dict.fromkeys(complaints)))
+    if {"train", "quantize"}.issubset(stages):
+        warn_of_a_refusal(starting_cfg(run.config.network, len(run.class_names)))
 
 
 def _check_validation(run: Run) -> None:

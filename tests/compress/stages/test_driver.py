@@ -42,7 +42,8 @@ def test_too_little_memory_for_the_pictures_is_said(
         raise MemoryError
 
     monkeypatch.setattr("compress.training.loader.letterbox", too_large)
-    with pytest.raises(RoadslimError, match="train: expected memory for pictures of 64x96 pixels.*Lower cache_mb"):
+    words = "train: expected memory for a network of 64x96 pixels.*lower cache_mb.*; what was finished is kept"
+    with pytest.raises(RoadslimError, match=words):
         run_stages(load_config(small_run()))
 
 

@@ -168,6 +168,17 @@ def test_two_processes_do_not_share_a_run(tmp_path: Path) -> None:
         pass
 
 
+def test_a_folder_that_was_made_for_nothing_goes_again(tmp_path: Path) -> None:
+    """What was there before stays, and so does what came in."""
+    (tmp_path / "before").mkdir()
+    for name in ("before", "refused", "begun"):
+        with pytest.raises(InputError, match="refused"), exclusive(tmp_path / name):
+            if name == "begun":
+                (tmp_path / name / "train.partial").mkdir()
+            raise InputError("refused")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["before", "begun"]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

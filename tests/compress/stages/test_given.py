@@ -110,15 +110,21 @@ def test_a_teacher_that_is_not_there_is_told_as_the_teacher(
     assert "found none. Run `roadslim train` first, or name a network for it: `given: {train: FOLDER}`" in message
 
 
-def test_a_run_folder_that_is_a_file_is_a_wrong_flag(
-    small_run: Callable[[], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("command", ["train", "prune", "compress"])
+def test_a_run_folder_that_is_a_file_or_in_one_is_a_wrong_setting(
+    command: str, nested: bool, small_run: Callable[[], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Expected, found, what to do; the file stays."""
-    (tmp_path / "out").write_text("mine")
-    assert main(["train", str(small_run()), "--out", str(tmp_path / "out")]) == 2
+    path = small_run()
+    folder = load_config(path).folder
+    file = folder.parent if nested else folder
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
+    assert main([command, str(path)]) == 2
     message = capsys.readouterr().err
-    assert f"expected a run folder at {tmp_path / 'out'}, found a file. Name another: --out" in message
-    assert (tmp_path / "out").read_text() == "mine"
+    assert f"expected a run folder at {folder}, found the file {file}. Name another: --out" in message
+    assert file.read_text() == "mine"
 
 
 def test_flags_are_told_as_the_origin_of_what_they_set(

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from board_app.core.errors import InputError
+from board_app.core.errors import InputError, RoadslimError
 from compress.config import CompressConfig, load_config
 from compress.stages import STAGE_NAMES, run_stages
+from compress.stages.folder import exclusive
 from compress.stages.preflight import check_before
 from compress.stages.run import Run
 
@@ -47,6 +48,41 @@ def test_a_run_that_cannot_end_well_does_no_work(small_run: Callable[[], Path]) 
     with pytest.raises(InputError, match="expected to reach 1e-09 GMACs"):
         run_stages(config)
     assert not config.folder.exists()
+
+
+def test_a_run_that_another_process_has_is_told_before_anything_is_read(small_run: Callable[[], Path]) -> None:
+    """What is in the folder is that process's, and the data may be large."""
+    config = load_config(small_run()).model_copy(update={"ignore_classes": ("Nope",)})
+    with exclusive(config.folder), pytest.raises(RoadslimError, match="to be free, found another process"):
+        run_stages(config)
+
+
+def test_what_several_checks_meet_is_told_once(small_run: Callable[[], Path]) -> None:
+    """Every one of them that reads the data, say."""
+    config = changed(load_config(small_run()), "prune", target_params=10, blocks="auto")
+    with pytest.raises(InputError) as error:
+        check_before(Run(config.model_copy(update={"ignore_classes": ("Nope",)})), STAGE_NAMES)
+    assert str(error.value).count("cannot map or ignore 'Nope'") == 1
+
+
+@pytest.mark.parametrize(
+    ("stages", "warnings"), [(("train",), 0), (STAGE_NAMES[:4], 0), (("quantize",), 0), (STAGE_NAMES, 1)]
+)
+def test_a_training_that_quantize_will_refuse_is_told(
+    stages: tuple[str, ...],
+    warnings: int,
+    small_run: Callable[[], Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where it is to be quantised, and there is something to train first."""
+    config = load_config(small_run())
+    assert config.network.cfg is not None
+    mish = tmp_path / "mish.cfg"
+    mish.write_text(config.network.cfg.read_text().replace("activation=leaky", "activation=mish", 1))
+    check_before(Run(changed(config, "network", cfg=mish)), stages)
+    told = [message for message in caplog.messages if "end before them with `--until distill`" in message]
+    assert len(told) == warnings
 
 
 @pytest.mark.parametrize("stage", ["train", "sparsify", "prune", "distill", "quantize"])
