@@ -145,10 +145,12 @@ class PruneReport:
     def _notes(self) -> list[str]:
         """What a reader may not expect."""
         notes = []
-        if self.channels_held_by is not None:
-            shares = f"{100 * (self.channels_removed_share or 0):.1f} % of the channels"
-            asked = f"{100 * (self.channels_asked_share or 0):.1f} %"
-            notes.append(f"{shares} were cut, {asked} were asked for: {self.channels_held_by}")
+        removed, asked = self.channels_removed_share or 0, self.channels_asked_share or 0
+        if self.channels_held_by is not None and removed < asked:  # else a later round made up for it
+            notes.append(
+                f"{100 * removed:.1f} % of the channels were cut, {100 * asked:.1f} % were asked for: "
+                f"{self.channels_held_by}"
+            )
         if self.channels_asked_share is None and self.params_after == self.params_before:
             notes.append("the target was already met, so nothing was cut")
         if self.gamma_removed_share > _LIVE_SHARE:

@@ -97,7 +97,12 @@ def test_two_cuts_make_one_report(network: DarknetNetwork) -> None:
         ({"gamma_removed_share": 0.0}, "of all |gamma| 0.0 % was cut", "note: channels"),
         ({"predicted_dpu_ms_before": 4.0, "predicted_dpu_ms_after": 2.0}, "2.0 times faster on the DPU", ""),
         ({"predicted_dpu_ms_before": 90.0, "predicted_dpu_ms_after": 2.0}, "DPU ms (zcu104)", "times faster"),
-        ({"channels_held_by": "so"}, "70.0 % of the channels were cut, 70.0 % were asked for: so", "already met"),
+        (
+            {"channels_held_by": "so", "channels_removed_share": 0.5},
+            "50.0 % of the channels were cut, 70.0 % were asked for: so",
+            "already met",
+        ),
+        ({"channels_held_by": "so", "channels_removed_share": 0.8}, "gammas at zero before", "asked for"),
         ({"channels_asked_share": None, "params_after": 974_875}, "note: the target was already met", "asked for"),
         ({"recalibration_images": 64}, "estimated anew on 64 images", ""),
         ({"folding_error_inside": None}, "inside none", "estimated anew"),
