@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from compress.config import CompressConfig
 
 _STAGE_HELP = {
-    "train": "Train the full network from scratch or from Darknet weights.",
+    "train": "Train the full network from scratch or from Darknet weights. For a network that --cfg or --model names "
+    "`width` in CONFIG does not count.",
     "sparsify": "Train on while the BN gammas of what will be cut are driven to zero.",
     "distill": "Fine-tune the pruned network on the labels and on the unpruned network's answers.",
 }
@@ -53,7 +54,7 @@ def run_stage(args: argparse.Namespace, stage: str) -> int:
     from compress.stages import run_single_stage
     from compress.training.processes import is_main
 
-    with _named_in(args.config):
+    with named_in(args.config):
         results, folder = run_single_stage(config, stage, args.fresh), config.folder / stage
     if not is_main():
         return 0
@@ -68,7 +69,7 @@ def run_stage(args: argparse.Namespace, stage: str) -> int:
 
 
 @contextmanager
-def _named_in(path: Path) -> Iterator[None]:
+def named_in(path: Path) -> Iterator[None]:
     """Name the file in every complaint that begins with a quoted key of it."""
     try:
         yield
@@ -106,14 +107,14 @@ def _run_all(args: argparse.Namespace) -> int:
     if args.print_config:
         return print_config(config, args)
     if args.estimate:
-        with _named_in(args.config):
+        with named_in(args.config):
             return _estimate(config, args)
     if args.images is not None:
         raise UsageError("--images: expected --estimate with it, found none. Add it, or leave out --images")
     from compress.stages import run_stages
     from compress.training.processes import is_main
 
-    with _named_in(args.config):
+    with named_in(args.config):
         summary = run_stages(config, args.until, args.fresh)
     if not is_main():
         return 0

@@ -26,9 +26,8 @@ def add_stage_flags(parser: argparse.ArgumentParser, config_needed: bool, fresh_
     """
     note = "" if config_needed else "with CONFIG: "
     number = None if config_needed else "?"
-    as_it_is = ", as it is: `width` in CONFIG does not count"
     parser.add_argument("config", nargs=number, type=Path, metavar="CONFIG", help="a YAML file as in configs/")
-    parser.add_argument("--cfg", type=Path, help=f"Darknet cfg of the network to start from{as_it_is}")
+    parser.add_argument("--cfg", type=Path, help="Darknet cfg of the network to start from")
     parser.add_argument("--weights", type=Path, help="its weights")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="instead of both: a stage folder of a run")
     parser.add_argument("--fresh", action="store_true", help=f"{note}run the stage again, finished or not{fresh_alone}")

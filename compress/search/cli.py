@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from board_app.core.errors import InputError, UsageError
-from compress.cli import print_config
+from compress.cli import named_in, print_config
 from compress.stage_flags import add_print_config
 
 
@@ -67,14 +67,15 @@ def _run(args: argparse.Namespace) -> int:
     check_alone("search", "Start each worker without torchrun or accelerate: `roadslim search CONFIG --storage URL`")
     choice = Choice(args.choose, args.max_ms)
     storage = args.storage or default_storage(config)
-    study = search(
-        config,
-        args.trials,
-        storage,
-        Run(config).data_hashes,
-        run_trial,
-        on_result=lambda study: write_report(config, study, choice),
-    )
+    with named_in(args.config):
+        study = search(
+            config,
+            args.trials,
+            storage,
+            Run(config).data_hashes,
+            run_trial,
+            on_result=lambda study: write_report(config, study, choice),
+        )
     with reachable(storage):
         document = write_report(config, study, choice)
     if args.json:

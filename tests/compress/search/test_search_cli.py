@@ -100,6 +100,15 @@ def test_a_config_without_a_search(small_run: Callable[[], Path], capsys: pytest
     assert "[search]: expected something to vary, one of input_hw, width, blocks" in capsys.readouterr().err
 
 
+def test_a_key_that_is_found_wrong_later_is_told_with_its_file(
+    small_search: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As for a run."""
+    small_search.write_text(small_search.read_text().replace("blocks: 2", "blocks: 99"))
+    assert main(["search", str(small_search), "--trials", "1"]) == 2
+    assert f"{small_search}: 'blocks' in [prune]: expected at most" in capsys.readouterr().err
+
+
 def test_processes_started_together_are_refused(
     small_search: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from compress.cli import add_parser
 from compress.config import CompressConfig, load_config
 from roadslim import main
 
@@ -83,6 +85,14 @@ def test_print_config_shows_what_holds_and_where_it_comes_from(
     assert document["origins"]["train.epochs"] == str(path) and document["origins"]["train.ema_steps"] == "default"
     assert document["config"] == config.model_dump(mode="json")
     assert not config.folder.exists()
+
+
+@pytest.mark.parametrize("stage", ["train", "sparsify", "distill"])
+def test_only_train_tells_what_becomes_of_the_width(stage: str) -> None:
+    """No other stage has a use for it."""
+    parser = argparse.ArgumentParser()
+    add_parser(stage, parser)
+    assert ("`width`" in parser.format_help()) == (stage == "train")
 
 
 def _edit(path: Path, old: str, new: str) -> None:
