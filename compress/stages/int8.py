@@ -13,6 +13,7 @@ from torch import Tensor
 
 from board_app.core.atomic_file import write_text
 from board_app.core.bundle import write_bundle
+from board_app.core.errors import InputError
 from board_app.core.letterbox import LETTERBOX_GREY
 from compress.config import TrainingConfig
 from compress.quantization import QuantizedNetwork, quantize, to_xmodel
@@ -131,5 +132,15 @@ def run_bundle(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def _graph_file(quantized: Document) -> str:
-    """The graph's name in a finished quantize stage, which may be of a run that had another name."""
-    return next(name for name in quantized["outputs"] if name.endswith(_GRAPH))
+    """The graph's name in a finished quantize stage, which may be of a run that had another name.
+
+    Raises:
+        InputError: it has none.
+    """
+    names = [name for name in quantized["outputs"] if name.endswith(_GRAPH)]
+    if not names:
+        raise InputError(
+            f"quantize/stage.json: expected a graph, NAME{_GRAPH}, among the outputs, found only "
+            f"{', '.join(quantized['outputs']) or 'an empty list'}. Make the stage again with --fresh quantize"
+        )
+    return names[0]

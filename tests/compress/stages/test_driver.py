@@ -123,6 +123,18 @@ def test_a_stage_alone_refuses_a_network_of_another_size(finished_copy: Path) ->
     assert quantized.read_text() == before
 
 
+def test_a_quantized_stage_without_its_graph_is_told(small_run: Callable[[], Path]) -> None:
+    """And how to make it again."""
+    config = load_config(small_run())
+    stage = StageFolder(config.folder, "quantize").path
+    stage.mkdir(parents=True)
+    document = {"schema_version": 1, "inputs": {}, "settings": {}, "results": {}, "seconds": 1.0}
+    (stage / "stage.json").write_text(json.dumps(document | {"outputs": {"positions.json": "0"}}))
+    words = "expected a graph, NAME_int.xmodel, .*found only positions.json. .*--fresh quantize"
+    with pytest.raises(InputError, match=words):
+        bundle_key(Run(config))
+
+
 def test_a_bundle_follows_from_all_that_detector_json_says(finished_copy: Path) -> None:
     """The graph may be the same where the accuracy, the classes or the origin of the data are not."""
     config = load_config(finished_copy)
