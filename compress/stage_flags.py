@@ -19,10 +19,10 @@ STARTS_FROM = {  # every stage but the first, and the one whose result it takes
 _NETWORK = ("cfg", "weights", "model")
 
 
-def add_stage_flags(parser: argparse.ArgumentParser, config_needed: bool, fresh_alone: str = "") -> None:
+def add_stage_flags(parser: argparse.ArgumentParser, config_needed: bool, fresh_help: str = "") -> None:
     """Add CONFIG, the flags that name a network, and those that every stage of a CONFIG has.
 
-    `fresh_alone` says what --fresh does without a CONFIG; where it is empty it needs one.
+    `fresh_help` says what --fresh does without a CONFIG; where it is empty it needs one.
     """
     note = "" if config_needed else "with CONFIG: "
     number = None if config_needed else "?"
@@ -30,7 +30,7 @@ def add_stage_flags(parser: argparse.ArgumentParser, config_needed: bool, fresh_
     parser.add_argument("--cfg", type=Path, help="Darknet cfg of the network to start from")
     parser.add_argument("--weights", type=Path, help="its weights")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="instead of both: a stage folder of a run")
-    parser.add_argument("--fresh", action="store_true", help=f"{note}run the stage again, finished or not{fresh_alone}")
+    parser.add_argument("--fresh", action="store_true", help=f"{note}run the stage again, finished or not{fresh_help}")
     add_print_config(parser)
 
 

@@ -31,7 +31,7 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
         "  roadslim prune --cfg model.cfg --weights model.weights --out pruned --target-params 3000000\n"
         "  roadslim prune --cfg model.cfg --weights model.weights --out pruned --target-ms 10 --board zcu104"
     )
-    add_stage_flags(parser, config_needed=False, fresh_alone="; without: replace the result that DIR has")
+    add_stage_flags(parser, config_needed=False, fresh_help="; without: replace the result that DIR has")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for the small network; with CONFIG: the run folder"
     )
