@@ -9,6 +9,7 @@ from pathlib import Path
 
 from board_app.core.errors import UsageError
 from compress.cli import run_stage
+from compress.existing_path import nearest_existing
 from compress.shares import share_argument
 from compress.stage_flags import add_stage_flags, network_files, wants_config
 
@@ -118,7 +119,7 @@ def _prune_alone(args: argparse.Namespace) -> int:
 
 def _check_out(out: Path, sources: Sequence[Path], fresh: bool) -> None:
     """Find out before the work whether its results can be written, and what they would replace."""
-    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    there = nearest_existing(out)
     if not there.is_dir():
         raise UsageError(f"--out: expected a folder, found the file {there}. Name another.")
     found = [name for name in RESULTS if (out / name).exists()]

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from board_app.core.atomic_file import sha256_of, write_text
+from board_app.core.atomic_file import sha256_of, write_bytes, write_text
 from board_app.core.errors import InputError, RoadslimError, UsageError
+from compress.existing_path import nearest_existing
 
 log = logging.getLogger(__name__)
 Document = dict[str, Any]
@@ -138,11 +139,11 @@ class StageFolder:
         if not self._is_begun(key):
             self._set_aside(key)
             self._clear()
-            if (aside := self._aside(_key_text(key).encode())).is_dir():
+            if (aside := self._aside(_key_bytes(key))).is_dir():
                 os.rename(aside, self.partial)
             else:
                 self.partial.mkdir(parents=True)
-                write_text(self.partial / "key.json", _key_text(key))
+                write_bytes(self.partial / "key.json", _key_bytes(key))
         for path in self.partial.iterdir():
             if path.name not in (*_TEMPORARY, ROUNDS):  # of the work after the checkpoint, which is done again
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -150,10 +151,10 @@ class StageFolder:
 
     def _is_begun(self, key: StageKey) -> bool:
         marker = self.partial / "key.json"
-        return marker.exists() and marker.read_bytes() == _key_text(key).encode()
+        return marker.exists() and marker.read_bytes() == _key_bytes(key)
 
-    def _aside(self, key_text: bytes) -> Path:
-        return self.run / f"{self.stage}.stopped-{hashlib.sha256(key_text).hexdigest()[:8]}"
+    def _aside(self, key_json: bytes) -> Path:
+        return self.run / f"{self.stage}.stopped-{hashlib.sha256(key_json).hexdigest()[:8]}"
 
     def _set_aside(self, key: StageKey) -> None:
         """Put away a checkpoint that this key does not go on from, and log why and where it is."""
@@ -218,7 +219,7 @@ class StageFolder:
         if not self._is_begun(key):
             self._set_aside(key)
         self._clear()
-        shutil.rmtree(self._aside(_key_text(key).encode()), ignore_errors=True)
+        shutil.rmtree(self._aside(_key_bytes(key)), ignore_errors=True)
 
     def _clear(self) -> None:
         self._take_place()
@@ -232,8 +233,9 @@ def _differences(name: str, before: Any, now: Any) -> list[str]:
     return [] if before == now else [name]
 
 
-def _key_text(key: StageKey) -> str:
-    return json.dumps(key.document(), indent=1, sort_keys=True)
+def _key_bytes(key: StageKey) -> bytes:
+    """As stored in key.json."""
+    return json.dumps(key.document(), indent=1, sort_keys=True).encode()
 
 
 def _digest(path: Path) -> str | None:
@@ -250,7 +252,7 @@ def exclusive(run: Path) -> Iterator[None]:
         RoadslimError: another process works in the folder.
         UsageError: it is a file, or would be in one.
     """
-    there = next(path for path in (run, *run.absolute().parents) if path.exists())
+    there = nearest_existing(run)
     if not there.is_dir():
         raise UsageError(
             f"expected a run folder at {run}, found the file {there}. Name another: --out, or `runs` and `name` in "
