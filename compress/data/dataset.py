@@ -148,16 +148,19 @@ def load_split(layout: Layout, split: str, wanted: Wanted, problems: list[Proble
     Raises:
         UsageError: everything that is wanted and that the dataset does not have.
     """
+    by_name = wanted.countries and not layout.country_folders
     complaints = []
     try:
         class_map = wanted.class_map(layout)
-    except UsageError as error:  # told together with countries that are not there
-        complaints, class_map = [str(error)], EVERYTHING.class_map(layout)
+    except UsageError as error:
+        if not by_name:
+            raise
+        complaints, class_map = [str(error)], EVERYTHING.class_map(layout)  # told together with missing countries
     samples: list[Sample] = []
     found: list[Problem] = []
     for source in layout.splits[split]:
         samples += _READERS[layout.kind](layout.root, source, class_map, found)
-    if wanted.countries and not layout.country_folders:
+    if by_name:
         try:
             check_countries(wanted.countries, [country_of(sample.image_path) for sample in samples], layout.root)
         except UsageError as error:
