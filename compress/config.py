@@ -192,6 +192,7 @@ class PruneConfig(_Section):
     target_gmacs: float | None = Field(default=None, gt=0)  # so many 1e9 multiply-accumulates an image,
     target_ms: float | None = Field(default=None, gt=0)  # and so many predicted milliseconds on the DPU of
     board: BoardName = "zcu104"
+    prefer: Literal["speed", "accuracy"] = "speed"  # of the cuts that reach a target: the fast, or what loses least
     recalibration_images: int = Field(default=256, ge=0)  # of training: BN statistics anew after the cut; 0: kept
     rounds: PositiveInt = 1  # the cut is reached in so many steps,
     between: TrainingConfig | None = None  # the network trained like this between two of them

@@ -15,7 +15,7 @@ from compress.stage_flags import add_stage_flags, network_files, wants_config
 
 log = logging.getLogger(__name__)
 TARGETS = ("target_params", "target_gmacs", "target_ms")
-WISHES = ("method", "channels", "blocks", *TARGETS, "board", "width_multiple", "min_share", "min_channels")
+WISHES = ("method", "channels", "blocks", *TARGETS, "board", "prefer", "width_multiple", "min_share", "min_channels")
 RESULTS = ("model.cfg", "model.weights", "prune.json", "layers.png")
 
 
@@ -49,6 +49,11 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target-gmacs", type=float, metavar="X", help="... so many GMACs an image")
     parser.add_argument("--target-ms", type=float, metavar="X", help="... so many predicted ms on one core of the DPU")
     parser.add_argument("--board", metavar="NAME", help="whose DPU the milliseconds are of (zcu104)")
+    parser.add_argument(
+        "--prefer",
+        choices=("speed", "accuracy"),
+        help="of the many cuts that reach a target: those that make the network fast, or that lose least (speed)",
+    )
     parser.add_argument("--width-multiple", type=int, metavar="N", help="of kept widths (8 with a target, else 1)")
     parser.add_argument(
         "--min-share", type=share_argument, metavar="SHARE", help="of every layer's channels stays (1%%)"

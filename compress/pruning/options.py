@@ -17,6 +17,7 @@ from compress.pruning.groups import ChannelGroup
 from dpu.architecture import board as board_named
 
 METHODS = ("cost", "slimming")
+PREFERENCES = ("speed", "accuracy")
 _TARGETS = ("target_params", "target_gmacs", "target_ms")
 
 
@@ -38,6 +39,9 @@ class PruneOptions:
         target_gmacs: the same for 1e9 multiply-accumulates an image.
         target_ms: the same for predicted milliseconds on one core of the board's DPU. All given targets are met.
         board: whose DPU the milliseconds are predicted for.
+        prefer: of the many cuts that reach the targets those that make the network fast ("speed": the time always
+            counts as saved, and the work beside parameters), or that lose the least ("accuracy": only what misses its
+            target counts).
     Raises:
         UsageError: a value out of its range, or values that do not go together.
         UnknownBoardError: no board of that name.
@@ -53,6 +57,7 @@ class PruneOptions:
     target_gmacs: float | None = None
     target_ms: float | None = None
     board: str = "zcu104"
+    prefer: Literal["speed", "accuracy"] = "speed"
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -70,8 +75,9 @@ class PruneOptions:
                 limit = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
                 raise UsageError(f"{name}: expected {limit}, found {value}. Correct it.")
         board_named(self.board)
-        if self.method not in METHODS:
-            raise UsageError(f"method: expected one of {', '.join(METHODS)}, found {self.method!r}. Correct it.")
+        for name, known in (("method", METHODS), ("prefer", PREFERENCES)):
+            if getattr(self, name) not in known:
+                raise UsageError(f"{name}: expected {' or '.join(known)}, found {getattr(self, name)!r}. Correct it.")
         if self.method == "slimming" and (self.has_target or self.width_multiple not in (None, 1)):
             wrong = "a target" if self.has_target else f"width_multiple {self.width_multiple}"
             raise UsageError(

@@ -15,6 +15,7 @@ class Targets:
     def __init__(self, options: PruneOptions, whole: Costs) -> None:
         self._limits = options.target_params, options.target_gmacs, options.target_ms
         self._whole = whole
+        self._fast = options.prefer == "speed"
 
     @property
     def given(self) -> set[int]:
@@ -35,12 +36,14 @@ class Targets:
         return max(cost / limit for cost, limit in zip(_as_given(costs), self._limits, strict=True) if limit)
 
     def prices(self, counted: set[int]) -> Prices:
-        """What a share of the whole network's costs is worth: of those that are to be counted, and always of time.
+        """What a share of the whole network's costs is worth: of those that are to be counted and, for speed, of time.
 
-        Where parameters or work have a target, multiply-accumulates count too, and as much as time: of the many cuts
-        that reach it those are taken that make the network fast, on a CPU as well.
+        Where parameters or work have a target, for speed multiply-accumulates count too, and as much as time: of the
+        many cuts that reach it those are taken that make the network fast, on a CPU as well.
         """
-        weights = (0 in counted, _SPEED_WEIGHT if self.given & {0, 1} else 0, _SPEED_WEIGHT)
+        weights = tuple(float(index in counted) for index in range(3))
+        if self._fast:
+            weights = (weights[0], _SPEED_WEIGHT if self.given & {0, 1} else 0, _SPEED_WEIGHT)
         params, macs, ms = (weight / whole for weight, whole in zip(weights, self._whole, strict=True))
         return params, macs, ms
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -100,14 +101,31 @@ def test_at_equal_parameters_it_is_faster_than_slimming_and_keeps_more(whole: Da
             assert kept_scales(whole, ours) > kept_scales(whole, slimming)
 
 
-@given(st.integers(0, 100_000), st.floats(0.2, 1.0), st.sampled_from([1, 2, 8]))
+def test_what_prefers_accuracy_keeps_more_at_equal_parameters(whole: DarknetNetwork) -> None:
+    """At the price of time: where speed is not asked for, early layers with few parameters are left alone."""
+    for share in (0.3, 0.1):
+        target = int(share * costs(WHOLE)[0])
+        fast = select(whole, PruneOptions(target_params=target, blocks=0))
+        best = select(whole, PruneOptions(target_params=target, blocks=0, prefer="accuracy"))
+        assert 0.98 * target <= costs_after(whole, best)[0] <= target
+        assert kept_scales(whole, best) > kept_scales(whole, fast)
+        assert costs_after(whole, best)[2] > costs_after(whole, fast)[2]
+
+
+@given(st.integers(0, 100_000), st.floats(0.2, 1.0), st.sampled_from([1, 2, 8]), st.sampled_from(["speed", "accuracy"]))
 @settings(max_examples=40, deadline=None)
-def test_invariants_on_random_networks(seed: int, share: float, multiple: int) -> None:
+def test_invariants_on_random_networks(
+    seed: int, share: float, multiple: int, prefer: Literal["speed", "accuracy"]
+) -> None:
     """Tied channels and parts agree, widths are multiples above the floors, fixed layers stay, targets hold."""
     cfg = random_cfg(seed, layers=16)
     network = with_scales(cfg, seed, share_zero=0.3)
     options = PruneOptions(
-        target_params=max(1, int(share * costs(cfg)[0])), width_multiple=multiple, min_channels=1, min_share=0.1
+        target_params=max(1, int(share * costs(cfg)[0])),
+        width_multiple=multiple,
+        min_channels=1,
+        min_share=0.1,
+        prefer=prefer,
     )
     try:
         selection = select(network, options)

@@ -162,6 +162,7 @@ def test_what_cannot_be_had_is_refused(yolov3: DarknetNetwork) -> None:
         {"blocks": -1},
         {"min_channels": 0},
         {"width_multiple": 0},
+        {"prefer": "size"},
         {"target_params": 0},
     ):
         with pytest.raises(UsageError, match=next(iter(wrong))):
