@@ -40,6 +40,7 @@ Range = Annotated[
     tuple[Annotated[float, BeforeValidator(_share)], Annotated[float, BeforeValidator(_share)]],
     Field(description="Write a range: [LOW, HIGH]"),
 ]
+WholeRange = Annotated[tuple[PositiveInt, PositiveInt], Field(description="Write a range: [LOW, HIGH]")]
 
 
 class _Section(BaseModel):
@@ -280,8 +281,9 @@ class SearchConfig(_Section):
     blocks: tuple[BlockCount, ...] | None = Field(default=None, description="Write choices: [0, 4, 8]")
     sparsify_epochs: tuple[PositiveInt, ...] | None = Field(default=None, description="Write choices: [100, 300]")
     strength: Range | None = None  # of the sparse training
-    channels: Range | None = None  # the share to prune, or
-    target_ms: Range | None = None  # the predicted DPU time to prune down to
+    channels: Range | None = None  # the share to prune; or
+    target_ms: Range | None = None  # the predicted DPU time to prune down to, and
+    target_params: WholeRange | None = None  # the parameters
     epochs_share: Annotated[float, BeforeValidator(_share), Field(gt=0, le=1)] = 0.25  # of every stage's, in a trial
     evaluate: Literal["int8", "float"] = "int8"  # which mAP50 counts; `float` leaves out the quantize stage
     stop_early: int = Field(default=4, ge=0)  # a trial behind the median of so many no slower ones ends; 0: none does
@@ -293,7 +295,7 @@ class SearchConfig(_Section):
             raise ValueError("expected one choice at least")
         return value
 
-    @field_validator("strength", "channels", "target_ms")
+    @field_validator("strength", "channels", "target_ms", "target_params")
     @classmethod
     def _low_comes_first(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
         if value is not None and not 0 < value[0] < value[1]:
@@ -302,8 +304,8 @@ class SearchConfig(_Section):
 
     @model_validator(mode="after")
     def _one_says_how_much_to_prune(self) -> SearchConfig:
-        if self.channels and self.target_ms:
-            raise ValueError("expected `channels` or `target_ms`, not both")
+        if self.channels and (self.target_ms or self.target_params):
+            raise ValueError("expected `channels` or targets, not both")
         return self
 
 

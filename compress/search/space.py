@@ -25,8 +25,10 @@ _RANGES = {
     "strength": ("sparsify", "strength"),
     "channels": ("prune", "channels"),
     "target_ms": ("prune", "target_ms"),
+    "target_params": ("prune", "target_params"),
 }
-_LOGARITHMIC = ("strength", "target_ms")  # ten per cent more means the same all over the range
+_WHOLE_NUMBERS = ("target_params",)
+_LOGARITHMIC = ("strength", "target_ms", "target_params")  # ten per cent more means the same all over the range
 
 
 def sample(trial: Trial, search: SearchConfig) -> Settings:
@@ -40,7 +42,8 @@ def sample(trial: Trial, search: SearchConfig) -> Settings:
     for key in _RANGES:
         limits = getattr(search, key)
         if limits is not None:
-            settings[key] = trial.suggest_float(key, *limits, log=key in _LOGARITHMIC)
+            suggest = trial.suggest_int if key in _WHOLE_NUMBERS else trial.suggest_float
+            settings[key] = suggest(key, *limits, log=key in _LOGARITHMIC)
     return settings
 
 
@@ -61,8 +64,8 @@ def with_settings(
     for key, value in settings.items():
         section, field = (_CHOICES | _RANGES)[key]
         document.setdefault(section, {})[field] = list(value) if isinstance(value, tuple) else value
-    if "target_ms" in settings:
-        document["prune"].pop("channels", None)  # which does not count beside it
+    if not settings.keys().isdisjoint(("target_ms", "target_params")):
+        document["prune"].pop("channels", None)  # which does not count beside them
     if epochs_share != 1:
         _shorten(document, config, epochs_share)
     return document

@@ -59,6 +59,19 @@ def test_a_target_takes_the_place_of_a_share() -> None:
     config = config_with({"target_ms": [1, 2]}, prune={"channels": "85%", "blocks": 2})
     document = with_settings(config, {"target_ms": 1.5}, "one", Path("runs"))
     assert document["prune"] == {"blocks": 2, "target_ms": 1.5}
+    with pytest.raises(UsageError, match="expected `channels` or targets, not both"):
+        config_with({"target_params": [1000, 2000], "channels": ["50%", "90%"]})
+
+
+def test_parameters_to_prune_down_to_are_whole_numbers() -> None:
+    """Within their range, beside a time that is varied too; both targets then hold."""
+    config = config_with({"target_params": [1000, 2000], "target_ms": [1, 2]}, prune={"channels": "85%"})
+    study = optuna.create_study(directions=("maximize", "minimize"), sampler=optuna.samplers.RandomSampler(seed=1))
+    for settings in (sample(study.ask(), config.search) for _ in range(20)):
+        made = checked(CompressConfig, with_settings(config, settings, "one", Path("runs")), "one").prune
+        assert made.target_params == settings["target_params"] and 1000 <= settings["target_params"] <= 2000
+        assert made.target_ms == settings["target_ms"]
+    check_space(config)
 
 
 def test_all_epochs_by_default() -> None:
