@@ -147,8 +147,31 @@ class TrainingConfig(_Section):
         return self.model_dump(mode="json", exclude=free)
 
 
-class SparsifyConfig(TrainingConfig):
-    """Training that also drives to zero what the next stage will cut (docs/compress/sparsity.md)."""
+class TeacherTerms(_Section):
+    """Weights of what a teacher's answers add to the loss on the labels (docs/compress/distillation.md)."""
+
+    teacher_objectness: float = Field(default=1.0, ge=0)  # all of them 0: no teacher
+    teacher_classes: float = Field(default=1.0, ge=0)
+    teacher_boxes: float = Field(default=1.0, ge=0)
+    teacher_features: float = Field(default=1.0, ge=0)  # where in the picture the layers before the heads look
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether any term has a weight."""
+        terms = self.teacher_objectness, self.teacher_classes, self.teacher_boxes, self.teacher_features
+        return any(terms)
+
+
+class SparsifyConfig(TeacherTerms, TrainingConfig):
+    """Training that also drives to zero what the next stage will cut (docs/compress/sparsity.md).
+
+    Its teacher is the network that it starts from.
+    """
+
+    teacher_objectness: float = Field(default=0.0, ge=0)
+    teacher_classes: float = Field(default=0.0, ge=0)
+    teacher_boxes: float = Field(default=0.0, ge=0)
+    teacher_features: float = Field(default=0.0, ge=0)
 
     method: Literal["scheduled", "proximal", "constant"] = "scheduled"
     strength: float = Field(default=0.0, ge=0)  # scheduled: so much of its group's mean size every channel is pulled
@@ -213,20 +236,10 @@ class PruneConfig(_Section):
         return self
 
 
-class DistillConfig(TrainingConfig):
+class DistillConfig(TeacherTerms, TrainingConfig):
     """Fine-tuning of the pruned network on the labels and on a teacher's answers (docs/compress/distillation.md)."""
 
     teacher: Literal["train", "sparsify"] | NetworkFiles = "train"  # a stage of this run, or any network of such heads
-    teacher_objectness: float = Field(default=1.0, ge=0)  # weights of the terms beside the loss on the labels;
-    teacher_classes: float = Field(default=1.0, ge=0)  # without a teacher: all of them 0
-    teacher_boxes: float = Field(default=1.0, ge=0)
-    teacher_features: float = Field(default=1.0, ge=0)  # where in the picture the layers before the heads look
-
-    @property
-    def has_teacher(self) -> bool:
-        """Whether any term has a weight."""
-        terms = self.teacher_objectness, self.teacher_classes, self.teacher_boxes, self.teacher_features
-        return any(terms)
 
 
 class QuantizeConfig(_Section):

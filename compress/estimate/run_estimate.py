@@ -103,7 +103,8 @@ class _Estimator:
 
         def work(input_hw: tuple[int, int]) -> tuple[DarknetNetwork, StepHook]:
             network = _fresh(self._full, input_hw)
-            return network, Sparsity(network, prune_options(config.prune), config.sparsify)
+            teacher = teaching(config.sparsify, network, lambda: _fresh(self._full, input_hw))
+            return network, Sparsity(network, prune_options(config.prune), config.sparsify, teacher)
 
         return self._training("sparsify", self._full, config.sparsify, work)
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from board_app.core.errors import InputError
-from compress.config import DistillConfig, TrainingConfig
+from compress.config import TeacherTerms, TrainingConfig
 from compress.darknet.cfg import Cfg
 from compress.darknet.cost import gmacs, parameter_count
 from compress.darknet.model_files import save_model
@@ -81,8 +81,10 @@ def sparsify_key(run: Run) -> StageKey:
 def run_sparsify(run: Run, folder: Path) -> dict[str, Any]:
     """Go on training while what will be cut is driven to zero."""
     network = run.load_network("train")
-    sparsity = Sparsity(network, prune_options(run.config.prune), run.config.sparsify)
-    results, metrics = _train(run, network, run.images(augmented=True), run.config.sparsify, folder, sparsity)
+    config = run.config.sparsify
+    teacher = teaching(config, network, lambda: run.load_network("train"))
+    sparsity = Sparsity(network, prune_options(run.config.prune), config, teacher)
+    results, metrics = _train(run, network, run.images(augmented=True), config, folder, sparsity)
     figures.draw_sparse_map(metrics, run.map50("train"), folder / "figure1_sparse_map.svg")
     figures.draw_gammas(metrics, folder / "figure2_gammas.svg")
     animate_gammas(metrics, folder / "figure2_gammas.gif")
@@ -107,9 +109,9 @@ def run_distill(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def teaching(
-    config: DistillConfig, network: DarknetNetwork | GridNetwork, teacher: Callable[[], DarknetNetwork]
+    config: TeacherTerms, network: DarknetNetwork | GridNetwork, teacher: Callable[[], DarknetNetwork]
 ) -> StepHook:
-    """What a teacher adds to the training of a pruned network: nothing where all its weights are 0."""
+    """What a teacher adds to the training of a network: nothing where all its weights are 0."""
     if not config.has_teacher:
         return StepHook()
     return Distillation(network, teacher(), config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from compress.config import SparsifyConfig
 from compress.darknet.layer_values import convolutions
 from compress.darknet.network import DarknetNetwork
 from compress.pruning import PruneOptions, select
-from compress.training.batch import Metrics, StepHook
+from compress.training.batch import Batch, Metrics, StepHook
 from compress.training.sparsity.constant import ConstantL1
 from compress.training.sparsity.method import SparsityMethod
 from compress.training.sparsity.proximal import Proximal
@@ -30,12 +31,20 @@ class Sparsity(StepHook):
         network: the one that is trained.
         options: what the prune stage will be asked to cut.
         config: the method and its settings.
+        teaching: what a teacher adds to the loss.
     Raises:
         InputError: the network has not so many blocks, or the target is out of reach; now, not in mid-training.
     """
 
-    def __init__(self, network: DarknetNetwork, options: PruneOptions, config: SparsifyConfig) -> None:
+    def __init__(
+        self,
+        network: DarknetNetwork,
+        options: PruneOptions,
+        config: SparsifyConfig,
+        teaching: StepHook | None = None,
+    ) -> None:
         self._network = network
+        self._teaching = teaching or StepHook()
         self._groups = tied_channels(network)
         self._method = _method(network, self._groups, options, config)
         reach = float(self._gammas().quantile(_HISTOGRAM_QUANTILE)) if self._groups else 0.0
@@ -43,7 +52,12 @@ class Sparsity(StepHook):
 
     def begin(self, steps: int) -> None:
         """Settle the method's schedule."""
+        self._teaching.begin(steps)
         self._method.begin(steps)
+
+    def extra_loss(self, batch: Batch, raw_heads: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The teacher's terms."""
+        return self._teaching.extra_loss(batch, raw_heads)
 
     def before_step(self, step: int) -> None:
         """What the method adds to the gradients."""

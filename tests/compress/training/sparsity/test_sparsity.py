@@ -9,8 +9,9 @@ import torch
 
 from board_app.core.errors import InputError
 from board_app.core.road_scenes import ROAD_CLASSES
-from compress.config import SparsifyConfig
+from compress.config import SparsifyConfig, TeacherTerms
 from compress.pruning import PruneOptions, prune, select
+from compress.training.distillation import Distillation
 from compress.training.loader import TrainingImages
 from compress.training.sparsity import Sparsity
 from compress.training.trainer import Training
@@ -56,6 +57,19 @@ def test_pruning_then_changes_nothing_but_rounding(sparse) -> None:
             torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
     assert result.report.folding_error_border < 1e-4
     assert result.report.params_after < 0.5 * result.report.params_before
+
+
+def test_a_teacher_may_hold_it_to_what_it_knew(network, images, tmp_path: Path) -> None:
+    """The teacher's terms are in the loss and in the metrics, and what is zero without one is zero with it."""
+    teacher = Distillation(network, network, TeacherTerms(teacher_features=0))
+    hook = Sparsity(network, OPTIONS, CONFIG, teacher)
+    averaged, history = Training(network, images, images, ROAD_CLASSES, CONFIG, tmp_path, hook).run()
+    labels = [2 * line["box"] + line["objectness"] + line["classes"] for line in history]
+    taught = [sum(line[f"teacher_{term}"] for term in ("objectness", "classes", "boxes")) for line in history]
+    assert min(taught) > 0
+    assert [line["loss"] for line in history] == pytest.approx([sum(both) for both in zip(labels, taught, strict=True)])
+    assert history[-1]["zero_share"] == history[-1]["zero_share_aim"] > 0.6
+    assert prune(averaged, OPTIONS).report.folding_error_border < 1e-4
 
 
 def test_metrics_show_zeros_their_aim_and_the_gammas(sparse) -> None:
