@@ -147,8 +147,8 @@ class TrainingConfig(_Section):
         return self.model_dump(mode="json", exclude=free)
 
 
-class TeacherTerms(_Section):
-    """Weights of what a teacher's answers add to the loss on the labels (docs/compress/distillation.md)."""
+class TaughtTrainingConfig(TrainingConfig):
+    """Training with a teacher, by the weights of what its answers add to the loss (docs/compress/distillation.md)."""
 
     teacher_objectness: float = Field(default=1.0, ge=0)  # all of them 0: no teacher
     teacher_classes: float = Field(default=1.0, ge=0)
@@ -162,7 +162,7 @@ class TeacherTerms(_Section):
         return any(terms)
 
 
-class SparsifyConfig(TeacherTerms, TrainingConfig):
+class SparsifyConfig(TaughtTrainingConfig):
     """Training that also drives to zero what the next stage will cut (docs/compress/sparsity.md).
 
     Its teacher is the network that it starts from.
@@ -236,7 +236,7 @@ class PruneConfig(_Section):
         return self
 
 
-class DistillConfig(TeacherTerms, TrainingConfig):
+class DistillConfig(TaughtTrainingConfig):
     """Fine-tuning of the pruned network on the labels and on a teacher's answers (docs/compress/distillation.md)."""
 
     teacher: Literal["train", "sparsify"] | NetworkFiles = "train"  # a stage of this run, or any network of such heads

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from board_app.core.errors import InputError
-from compress.config import TeacherTerms, TrainingConfig
+from compress.config import TaughtTrainingConfig, TrainingConfig
 from compress.darknet.cfg import Cfg
 from compress.darknet.cost import gmacs, parameter_count
 from compress.darknet.model_files import save_model
@@ -109,7 +109,7 @@ def run_distill(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def teaching(
-    config: TeacherTerms, network: DarknetNetwork | GridNetwork, teacher: Callable[[], DarknetNetwork]
+    config: TaughtTrainingConfig, network: DarknetNetwork | GridNetwork, teacher: Callable[[], DarknetNetwork]
 ) -> StepHook:
     """What a teacher adds to the training of a network: nothing where all its weights are 0."""
     if not config.has_teacher:

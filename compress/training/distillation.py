@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torchvision.ops import generalized_box_iou_loss
 
-from compress.config import TeacherTerms
+from compress.config import TaughtTrainingConfig
 from compress.darknet.network import DarknetNetwork
 from compress.quantization.grid_network import GridNetwork
 from compress.training.attention import AttentionMaps
@@ -39,9 +39,11 @@ class Distillation(StepHook):
         InputError: teacher and student differ in their heads.
     """
 
-    def __init__(self, student: DarknetNetwork | GridNetwork, teacher: DarknetNetwork, config: TeacherTerms) -> None:
+    def __init__(
+        self, student: DarknetNetwork | GridNetwork, teacher: DarknetNetwork, config: TaughtTrainingConfig
+    ) -> None:
         self._student, self._config = student, config
-        self._teacher = Teacher(teacher, student.heads)
+        self._teacher = Teacher(teacher, student.heads, config.precision)
         self._attention: AttentionMaps | None = None
 
     def begin(self, steps: int) -> None:

@@ -20,11 +20,11 @@ from compress.training import processes
 from compress.training.batch import Batch, StepHook
 from compress.training.ghost_norm import normalise_in_groups
 from compress.training.loss import yolo_loss
+from compress.training.precision import products_in
 from compress.training.targets import Targets, assign
 
 LABEL_TERMS = ("box", "objectness", "classes")
 _LARGEST_GRADIENT = 10.0  # norm; longer ones are shortened to it
-_HALF: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class NotFinite(Exception):
@@ -87,8 +87,7 @@ class OptimiserStep:
 
     def _backward(self, batch: Batch, targets: Targets, positives: Tensor, share: float) -> dict[str, Tensor]:
         """Add a micro-batch's gradients; its share of every term."""
-        half = _HALF.get(self._precision)
-        with torch.autocast(self._device.type, dtype=half, enabled=half is not None):
+        with products_in(self._precision, self._device):
             raw_heads = self._network(batch.images)
         labels = yolo_loss(raw_heads, self._network.heads, targets, positives)
         terms = {name: getattr(labels, name) for name in LABEL_TERMS}

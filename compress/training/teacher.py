@@ -14,6 +14,7 @@ from compress.darknet.heads import Head
 from compress.darknet.network import DarknetNetwork
 from compress.training.attention import AttentionMaps
 from compress.training.batch import Batch
+from compress.training.precision import Precision, products_in
 
 CACHE_LIMIT_BYTES = 512 << 20  # of answers; pictures beyond it are asked about again
 
@@ -39,17 +40,19 @@ class Teacher:
     Args:
         network: the teacher; it is copied.
         heads: the student's.
+        precision: of its products.
     Raises:
         InputError: its heads are others than the student's; the message names what differs.
     """
 
-    def __init__(self, network: DarknetNetwork, heads: Sequence[Head]) -> None:
+    def __init__(self, network: DarknetNetwork, heads: Sequence[Head], precision: Precision = "float32") -> None:
         differences = head_differences(heads, network.heads)
         if differences:
             raise InputError(
                 f"{network.cfg.name}: expected a teacher with the student's heads, found {'; '.join(differences)}. "
                 "Name a network that was trained on the same classes, with the same anchors"
             )
+        self._precision: Precision = precision
         self._network = folded(network).to(memory_format=torch.channels_last)
         self._attention = AttentionMaps(self._network)
         self._kept: dict[tuple[int, ...], list[Tensor]] = {}  # by picture, height and width
@@ -69,7 +72,7 @@ class Teacher:
         return Answer(tensors[:heads], tensors[heads:])
 
     def _ask(self, images: Tensor) -> list[Tensor]:
-        with torch.inference_mode():
+        with torch.inference_mode(), products_in(self._precision, images.device):
             raw_heads = self._network.to(images.device)(images)
             answers = [*raw_heads, *self._attention.take()]
         return [values.float().clone() for values in answers]  # tensors that a student's gradient may meet

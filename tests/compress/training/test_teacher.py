@@ -58,6 +58,14 @@ def test_it_answers_as_the_network_does_without_gradients(network) -> None:
         torch.testing.assert_close(attention.norm(dim=1), torch.ones(4))
 
 
+def test_in_half_precision_it_answers_nearly_the_same_in_float32(network) -> None:
+    """Its products are rounded to 8 bits; what it gives is float32, and free of the graph."""
+    exact, rounded = (Teacher(network, network.heads, precision).answer(batch()) for precision in ("float32", "bf16"))
+    for mine, theirs in zip(exact.raw_heads, rounded.raw_heads, strict=True):
+        assert theirs.dtype == torch.float32 and not theirs.requires_grad and not torch.equal(mine, theirs)
+        torch.testing.assert_close(mine, theirs, atol=0.05 * float(mine.abs().max()), rtol=0.05)
+
+
 def test_a_folded_network_has_no_batch_normalisation(network) -> None:
     """Every convolution has a bias instead."""
     names = set(folded(network).state_dict())

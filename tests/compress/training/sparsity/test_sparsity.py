@@ -9,7 +9,7 @@ import torch
 
 from board_app.core.errors import InputError
 from board_app.core.road_scenes import ROAD_CLASSES
-from compress.config import SparsifyConfig, TeacherTerms
+from compress.config import SparsifyConfig, TaughtTrainingConfig
 from compress.pruning import PruneOptions, prune, select
 from compress.training.distillation import Distillation
 from compress.training.loader import TrainingImages
@@ -61,7 +61,7 @@ def test_pruning_then_changes_nothing_but_rounding(sparse) -> None:
 
 def test_a_teacher_may_hold_it_to_what_it_knew(network, images, tmp_path: Path) -> None:
     """The teacher's terms are in the loss and in the metrics, and what is zero without one is zero with it."""
-    teacher = Distillation(network, network, TeacherTerms(teacher_features=0))
+    teacher = Distillation(network, network, TaughtTrainingConfig(teacher_features=0))
     hook = Sparsity(network, OPTIONS, CONFIG, teacher)
     averaged, history = Training(network, images, images, ROAD_CLASSES, CONFIG, tmp_path, hook).run()
     labels = [2 * line["box"] + line["objectness"] + line["classes"] for line in history]

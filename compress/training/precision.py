@@ -1,0 +1,16 @@
+"""In which numbers a network's products are computed; parameters, losses and statistics stay float32."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+Precision = Literal["float32", "bf16", "fp16"]
+_HALF: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def products_in(precision: Precision, device: torch.device) -> torch.autocast:
+    """A context in which convolutions compute in this precision."""
+    half = _HALF.get(precision)
+    return torch.autocast(device.type, dtype=half, enabled=half is not None)
