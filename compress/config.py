@@ -40,6 +40,7 @@ Range = Annotated[
     tuple[Annotated[float, BeforeValidator(_share)], Annotated[float, BeforeValidator(_share)]],
     Field(description="Write a range: [LOW, HIGH]"),
 ]
+Precision = Literal["float32", "bf16", "fp16"]
 WholeRange = Annotated[tuple[PositiveInt, PositiveInt], Field(description="Write a range: [LOW, HIGH]")]
 
 
@@ -114,7 +115,7 @@ class TrainingConfig(_Section):
     micro_batch: PositiveInt | None = None  # of them go through the network at once; null: all of a process
     statistics_batch: PositiveInt | None = None  # of them share batch statistics, a divisor of micro_batch; null: as
     # many as go through at once. With it results depend neither on micro_batch nor on the number of processes
-    precision: Literal["float32", "bf16", "fp16"] = "float32"  # of the network's products; fp16 needs a GPU
+    precision: Precision = "float32"  # of the network's products; fp16 needs a GPU
     learning_rate: float = Field(default=0.002, gt=0)
     warmup_share: Share = 0.05
     weight_decay: float = Field(default=0.0005, ge=0)  # on convolution weights only
@@ -216,7 +217,7 @@ class PruneConfig(_Section):
     target_gmacs: float | None = Field(default=None, gt=0)  # so many 1e9 multiply-accumulates an image,
     target_ms: float | None = Field(default=None, gt=0)  # and so many predicted milliseconds on the DPU of
     board: BoardName = "zcu104"
-    prefer: Literal["speed", "accuracy"] = "speed"  # of the cuts that reach a target: the fast, or what loses least
+    prefer: Literal["speed", "accuracy"] = "speed"  # of cuts down to params or gmacs: the fast, or what loses least
     recalibration_images: int = Field(default=256, ge=0)  # of training: BN statistics anew after the cut; 0: kept
     rounds: PositiveInt = 1  # the cut is reached in so many steps,
     between: TrainingConfig | None = None  # the network trained like this between two of them
@@ -318,7 +319,7 @@ class SearchConfig(_Section):
     @model_validator(mode="after")
     def _one_says_how_much_to_prune(self) -> SearchConfig:
         if self.channels and (self.target_ms or self.target_params):
-            raise ValueError("expected `channels` or targets, not both")
+            raise ValueError("expected `channels`, or `target_ms` and `target_params`, not both")
         return self
 
 

@@ -164,7 +164,9 @@ class _Estimator:
     def bundle(self) -> StageEstimate:
         """Two copies of the graph."""
         size = parameter_count(self._small), gmacs(self._small)
-        return StageEstimate("bundle", *size, 0, 0.1, 0.0, 0, 0, 2 * size[0], "estimated from the parameters")
+        return StageEstimate(
+            "bundle", *size, 0, 0.1, 0.0, 0, 0, 2 * _FLOAT_BYTES * size[0], "estimated from the parameters"
+        )
 
     def _plain(self, input_hw: tuple[int, int]) -> tuple[DarknetNetwork, StepHook]:
         return _fresh(self._full, input_hw), StepHook()
@@ -229,7 +231,7 @@ class _Estimator:
             origin += "; the search by outputs comes on top"
         return StageEstimate(
             "quantize", parameter_count(network.cfg), gmacs(network.cfg), 0, seconds * min(config.images, splits.train),
-            evaluation_s * splits.val, peak().process_bytes, 0, parameter_count(network.cfg), origin,
+            evaluation_s * splits.val, peak().process_bytes, 0, _FLOAT_BYTES * parameter_count(network.cfg), origin,
         )  # fmt: skip
 
     def _quantized(self, network: DarknetNetwork, equalization: Equalization) -> QuantizedNetwork:

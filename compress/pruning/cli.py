@@ -52,7 +52,7 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prefer",
         choices=("speed", "accuracy"),
-        help="of the many cuts that reach a target: those that make the network fast, or that lose least (speed)",
+        help="of the cuts that reach a target in parameters or GMACs the fast ones, or those that lose least (speed)",
     )
     parser.add_argument("--width-multiple", type=int, metavar="N", help="of kept widths (8 with a target, else 1)")
     parser.add_argument(

@@ -2,8 +2,8 @@
 
 Greedy from the whole network: of all moves (a group to a smaller width, a block out) the one that loses the least worth
 (compress.pruning.importance) for what it saves is made, until every target holds; then the room that is left is given
-back to what is worth most for its cost. Costs are counted in shares of the whole network's, the predicted DPU time
-always among them (compress.pruning.targets). Time falls in steps, as channels fill the DPU's lanes, so a move may also
+back to what is worth most for its cost. Costs are counted in shares of the whole network's; which of them count,
+compress.pruning.targets says. Time falls in steps, as channels fill the DPU's lanes, so a move may also
 go down at once to the next width that fills them.
 
 Sources: Shen et al., HALP, arXiv:2110.10811 and arXiv:2210.06659 (importance for time as a knapsack over groups);
@@ -47,6 +47,8 @@ def search(network: DarknetNetwork, options: PruneOptions) -> Selection:
     moves = _Moves(cut, targets, free, options)
     if not targets.hold(least := cut.costs_at(moves.floors, free)):
         raise _out_of_reach(network.cfg.name, options, least, len(cut.blocks))
+    if options.prefer == "accuracy" and not targets.hold(cut.costs):
+        moves.drop_dead_blocks()  # where time does not count, a target may be reached before they go
     moves.cut_down()
     moves.give_back()
     return cut.selection()
@@ -79,6 +81,12 @@ class _Moves:
         for layer in cut.layers:
             for read in layer.per_unit:
                 self._touched[read].update(layer.per_unit)
+
+    def drop_dead_blocks(self) -> None:
+        """Take out the blocks that add nothing: they cost time for nothing."""
+        for block in self._free:
+            if self._cut.lost_with(block) == 0:
+                self._cut.remove(block)
 
     def cut_down(self) -> None:
         """Make the best move again and again until all targets hold."""

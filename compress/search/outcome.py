@@ -30,11 +30,15 @@ class Work(Protocol):
 
 
 def known_dpu_ms(config: CompressConfig) -> float | None:
-    """A trial's predicted DPU time: what it has been pruned to, before that what it is pruned down to, or None."""
+    """A trial's predicted DPU time: what it has been pruned to, before that what it is pruned down to, or None.
+
+    Beside other targets a time is but a limit: the trial may become faster.
+    """
     try:
         return float(prune_report(config)["predicted_dpu_ms_after"])
     except FileNotFoundError:
-        return config.prune.target_ms
+        other = config.prune.target_params or config.prune.target_gmacs
+        return None if other else config.prune.target_ms
 
 
 def prune_report(config: CompressConfig) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Optuna's pruners refuse studies with two objectives. This is the median rule (Golovin et al., Google Vizier, KDD 2017)
 among those trials alone whose predicted DPU time is no higher: a trial that is stopped is behind in both objectives.
-Its time is known from the beginning where it is pruned down to one, else once it is pruned.
+Its time is known from the beginning where it is pruned down to one alone, else once it is pruned.
 """
 
 from __future__ import annotations

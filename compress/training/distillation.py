@@ -1,4 +1,4 @@
-"""Distillation: the pruned network also learns from a teacher's answers to the same pictures.
+"""Distillation: a network also learns from a teacher's answers to the same pictures.
 
 The teacher's objectness says where its answer matters, so the background does not drown the damage. Every term is 0
 where student and teacher agree, is normalised for each picture alone, and has its own weight and its own line in the
@@ -34,7 +34,7 @@ class Distillation(StepHook):
     Args:
         student: the network that is trained.
         teacher: any network with the student's heads; it is copied and not changed.
-        config: the weights.
+        config: the weights, and the precision in which the teacher computes.
     Raises:
         InputError: teacher and student differ in their heads.
     """

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from board_app.core.errors import InputError
+from compress.config import Precision
 from compress.darknet.fold import folded
 from compress.darknet.heads import Head
 from compress.darknet.network import DarknetNetwork
 from compress.training.attention import AttentionMaps
 from compress.training.batch import Batch
-from compress.training.precision import Precision, products_in
+from compress.training.precision import products_in
 
 CACHE_LIMIT_BYTES = 512 << 20  # of answers; pictures beyond it are asked about again
 
@@ -52,7 +53,7 @@ class Teacher:
                 f"{network.cfg.name}: expected a teacher with the student's heads, found {'; '.join(differences)}. "
                 "Name a network that was trained on the same classes, with the same anchors"
             )
-        self._precision: Precision = precision
+        self._precision = precision
         self._network = folded(network).to(memory_format=torch.channels_last)
         self._attention = AttentionMaps(self._network)
         self._kept: dict[tuple[int, ...], list[Tensor]] = {}  # by picture, height and width

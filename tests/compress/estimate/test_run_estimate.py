@@ -50,6 +50,9 @@ def test_the_number_of_images_is_enough(small_run: Callable[[], Path]) -> None:
     estimate = estimate_run(config, "train", images=400)
     assert [stage.stage for stage in estimate.stages] == ["train"] and estimate.splits == Splits(400, 80)
     assert "400 images as said" in estimate.pictures
+    sparsify = config.sparsify.model_copy(update={"teacher_boxes": 1.0})
+    (taught,) = estimate_run(config.model_copy(update={"sparsify": sparsify}), "sparsify", images=40).stages[-1:]
+    assert taught.stage == "sparsify" and taught.training_s > 0
     train = config.train.model_copy(update={"multi_scale": (64, 128)})
     (stage,) = estimate_run(config.model_copy(update={"train": train}), "train", images=40).stages
     assert stage.origin.endswith("; steps of pictures up to 128 pixels need more memory")

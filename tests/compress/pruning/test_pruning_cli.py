@@ -77,6 +77,13 @@ def test_every_flag_of_a_target_counts(
     assert report["board"] == "kv260" and report["blocks_removed"] == 2
     assert 0.98 * 0.82 <= report["predicted_dpu_ms_after"] <= 0.82
     assert main(["prune", *flags, "--out", str(tmp_path / "slim"), "--method", "slimming", "--blocks", "auto"]) == 0
+    ms = {}
+    for prefer in ("speed", "accuracy"):
+        wishes = ["--target-params", "200000", "--prefer", prefer, "--json"]
+        capsys.readouterr()
+        assert main(["prune", *flags, "--out", str(tmp_path / prefer), *wishes]) == 0
+        ms[prefer] = json.loads(capsys.readouterr().out)["predicted_dpu_ms_after"]
+    assert ms["accuracy"] > ms["speed"]
 
 
 def test_layers_are_printed_and_drawn_and_statistics_settled(
@@ -108,6 +115,7 @@ def test_layers_are_printed_and_drawn_and_statistics_settled(
         (["--out", "new", "--blocks", "-1"], 2, "--blocks"),
         (["--out", "new", "--method", "slimming", "--target-ms", "9"], 2, "found a target. Leave it out"),
         (["--out", "new", "--method", "slimming", "--width-multiple", "8"], 2, "found width_multiple 8"),
+        (["--out", "new", "--target-params", "9", "--prefer", "size"], 2, "invalid choice: 'size'"),
         (["--out", "new", "--target-ms", "9", "--board", "zcu1"], 2, "expected a board out of zcu104"),
         (["--out", "new", "--target-ms", "0.1"], 1, "found nothing nearer than"),
         (["--out", "new", "--blocks", "24"], 1, "at most 23 blocks"),

@@ -66,6 +66,17 @@ def test_another_student_pays_in_every_term_and_alone_learns(network) -> None:
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
+def test_the_teacher_computes_in_the_precision_of_the_training(network) -> None:
+    """In bf16 a student that equals its teacher pays a little for the rounding."""
+    exact, rounded = [], []
+    for precision, values in (("float32", exact), ("bf16", rounded)):
+        hook = Distillation(loud(copy.deepcopy(network)), network, CONFIG.model_copy(update={"precision": precision}))
+        hook.begin(1)
+        with torch.no_grad():
+            values += hook.extra_loss(batch(), network(batch().images)).values()
+    assert sum(map(float, rounded)) > 10 * sum(map(abs, map(float, exact)))
+
+
 @pytest.mark.parametrize("name", TERMS)
 def test_a_weight_scales_its_term_and_0_leaves_it_out(network, name: str) -> None:
     """Twice the weight, twice the term; the others stay."""

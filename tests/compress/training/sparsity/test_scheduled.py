@@ -143,6 +143,7 @@ def test_the_choice_survives_a_checkpoint(network) -> None:
         PruneOptions(blocks=1, target_params=6000, width_multiple=1),
         PruneOptions(target_params=9000),
         PruneOptions(target_gmacs=0.0012, width_multiple=4),
+        PruneOptions(target_params=9000, prefer="accuracy"),
     ],
 )
 @pytest.mark.parametrize("seed", [1, 2])

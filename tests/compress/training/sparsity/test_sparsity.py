@@ -17,6 +17,7 @@ from compress.training.sparsity import Sparsity
 from compress.training.trainer import Training
 
 OPTIONS = PruneOptions(channels=0.6, blocks=2)
+TERMS = ("objectness", "classes", "boxes", "features")
 CONFIG = SparsifyConfig(epochs=8, batch_size=4, learning_rate=0.002, evaluate_every=8, ema_steps=10)
 
 
@@ -61,11 +62,11 @@ def test_pruning_then_changes_nothing_but_rounding(sparse) -> None:
 
 def test_a_teacher_may_hold_it_to_what_it_knew(network, images, tmp_path: Path) -> None:
     """The teacher's terms are in the loss and in the metrics, and what is zero without one is zero with it."""
-    teacher = Distillation(network, network, TaughtTrainingConfig(teacher_features=0))
+    teacher = Distillation(network, network, TaughtTrainingConfig())
     hook = Sparsity(network, OPTIONS, CONFIG, teacher)
     averaged, history = Training(network, images, images, ROAD_CLASSES, CONFIG, tmp_path, hook).run()
     labels = [2 * line["box"] + line["objectness"] + line["classes"] for line in history]
-    taught = [sum(line[f"teacher_{term}"] for term in ("objectness", "classes", "boxes")) for line in history]
+    taught = [sum(line[f"teacher_{term}"] for term in TERMS) for line in history]
     assert min(taught) > 0
     assert [line["loss"] for line in history] == pytest.approx([sum(both) for both in zip(labels, taught, strict=True)])
     assert history[-1]["zero_share"] == history[-1]["zero_share_aim"] > 0.6
