@@ -14,11 +14,11 @@ from torch import Tensor
 from compress.darknet.network import DarknetNetwork
 from compress.pruning.recalibration import recalibrate
 from compress.quantization.grid_network import GridNetwork
-from compress.training.evaluation import plain_batches
-from compress.training.loader import TrainingImages
+from compress.training.loader import TrainingImages, load_batches
 
 Network = TypeVar("Network", DarknetNetwork, GridNetwork)
-STATISTICS_IMAGES = 128
+STATISTICS_IMAGES = 256
+_BATCH = 16
 
 
 class AveragedNetwork(Generic[Network]):
@@ -45,7 +45,11 @@ class AveragedNetwork(Generic[Network]):
         torch._foreach_lerp_(self._means, self._values, 1 - keep)
 
     def settle(self, images: TrainingImages, device: torch.device) -> None:
-        """Take batch statistics from training pictures as they are: no training step made those of the average."""
-        recalibrate(
-            self.network, (batch for batch, _ in plain_batches(images, images.spread(STATISTICS_IMAGES), device))
-        )
+        """Take batch statistics from pictures as the training varies them: no step made those of the average.
+
+        The weights have learnt with the statistics of varied pictures. Those of pictures as they are differ, the more
+        so with mosaics.
+        """
+        chosen = images.spread(STATISTICS_IMAGES)
+        batches = [chosen[first : first + _BATCH] for first in range(0, len(chosen), _BATCH)]
+        recalibrate(self.network, (batch.on(device).images for batch in load_batches(images, 0, batches)))

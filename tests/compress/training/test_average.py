@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from compress.config import AugmentConfig
 from compress.training.average import AveragedNetwork
 from compress.training.loader import TrainingImages
 
@@ -23,11 +25,15 @@ def test_the_average_follows_each_parameter(network) -> None:
     torch.testing.assert_close(average.network.layers[0].conv.weight, mean)
 
 
-def test_statistics_are_those_of_the_training_pictures(network, images: TrainingImages) -> None:
-    """The first layer's mean over twelve pictures, weights being what they are; evaluation mode stays."""
+@pytest.mark.parametrize("augment", [None, AugmentConfig(brightness=0.9, mosaic=0.5)])
+def test_statistics_are_those_of_the_training_pictures(
+    network, images: TrainingImages, augment: AugmentConfig | None
+) -> None:
+    """The first layer's mean over the pictures as the training varies them; evaluation mode stays."""
+    images = TrainingImages(images.samples, images.input_hw, augment, 3)
     average = AveragedNetwork(network, 5)
     average.settle(images, torch.device("cpu"))
-    pictures = torch.stack([torch.from_numpy(images.letterboxed(i)[0]).permute(2, 0, 1) for i in range(12)]) / 255
+    pictures = torch.stack([images.item(index, 0)[0] for index in range(len(images))]) / 255
     with torch.no_grad():
         expected = network.layers[0].conv(pictures).mean((0, 2, 3))
     torch.testing.assert_close(average.network.layers[0].bn.running_mean, expected, atol=1e-4, rtol=1e-3)
