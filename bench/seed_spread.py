@@ -23,8 +23,10 @@ def points_of(run: Path) -> list[float]:
     """mAP50 in per cent after every stage, the int8 network's after `quantize`, and what is between last and first.
 
     Raises:
-        InputError: a stage is not finished.
+        InputError: there is no such folder, or a stage in it is not finished.
     """
+    if not run.is_dir():
+        raise InputError(f"expected the folder of a run, found none at {run}. Correct the path")
     points = [100 * float(StageFolder(run, stage).results()["map50"]) for stage in STAGES]
     return [*points, points[-1] - points[0]]
 
@@ -47,7 +49,7 @@ def main() -> None:
     try:
         print("\n".join(table(parser.parse_args().runs)))
     except InputError as error:
-        parser.exit(1, f"{error}\n")
+        parser.exit(1, f"{parser.prog}: {error}\n")
 
 
 if __name__ == "__main__":

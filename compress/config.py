@@ -319,7 +319,7 @@ class SearchConfig(_Section):
     @model_validator(mode="after")
     def _one_says_how_much_to_prune(self) -> SearchConfig:
         if self.channels and (self.target_ms or self.target_params):
-            raise ValueError("expected `channels`, or `target_ms` and `target_params`, not both")
+            raise ValueError("expected `channels` alone, or targets: `target_ms`, `target_params` or both")
         return self
 
 

@@ -23,6 +23,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "models" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -164,7 +165,7 @@ def test_vitis_container_is_pinned() -> None:
     assert copied and all((ROOT / name / "__init__.py").is_file() for name in copied)
 
 
-@pytest.mark.parametrize("script", ["scripts/setup", "scripts/demo", "scripts/study", ".ci/run"])
+@pytest.mark.parametrize("script", ["scripts/setup", "scripts/demo", "scripts/study", "scripts/study-roads", ".ci/run"])
 def test_scripts_parse(script: str) -> None:
     """The shell scripts are executable and their shell reads them."""
     path = ROOT / script

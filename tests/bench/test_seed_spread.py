@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.seed_spread import STAGES, main, table
+from board_app.core.errors import InputError
 from compress.stages.folder import StageFolder, StageKey
 
 
@@ -38,7 +39,9 @@ def test_a_row_a_run_then_mean_and_standard_deviation(tmp_path: Path, monkeypatc
 def test_an_unfinished_run_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the stage that is missing, in words."""
+    """With the stage that is missing, in words; and what is no run at all."""
+    with pytest.raises(InputError, match="expected the folder of a run, found none at"):
+        table([tmp_path / "none"])
     monkeypatch.setattr(sys, "argv", ["seed_spread", str(_run(tmp_path / "begun", 0.24, 0.20))])
     with pytest.raises(SystemExit) as ended:
         main()
