@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from board_app.core.errors import InputError
+from compress.stages import STAGE_NAMES
 from compress.stages.folder import StageFolder
 
-STAGES = ("train", "sparsify", "prune", "distill", "quantize")
+STAGES = STAGE_NAMES[: STAGE_NAMES.index("quantize") + 1]
 
 
 def points_of(run: Path) -> list[float]:

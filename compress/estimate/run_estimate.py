@@ -103,7 +103,7 @@ class _Estimator:
 
         def work(input_hw: tuple[int, int]) -> tuple[DarknetNetwork, StepHook]:
             network = _fresh(self._full, input_hw)
-            teacher = teaching(config.sparsify, network, lambda: _fresh(self._full, input_hw))
+            teacher = teaching(config.sparsify, network, lambda: network)
             return network, Sparsity(network, prune_options(config.prune), config.sparsify, teacher)
 
         return self._training("sparsify", self._full, config.sparsify, work)

@@ -82,7 +82,7 @@ def run_sparsify(run: Run, folder: Path) -> dict[str, Any]:
     """Go on training while what will be cut is driven to zero."""
     network = run.load_network("train")
     config = run.config.sparsify
-    teacher = teaching(config, network, lambda: run.load_network("train"))
+    teacher = teaching(config, network, lambda: network)  # which is copied, as it is now
     sparsity = Sparsity(network, prune_options(run.config.prune), config, teacher)
     results, metrics = _train(run, network, run.images(augmented=True), config, folder, sparsity)
     figures.draw_sparse_map(metrics, run.map50("train"), folder / "figure1_sparse_map.svg")
