@@ -84,6 +84,11 @@ class PruneOptions:
                 f"method: expected a share of channels and free widths with 'slimming', found {wrong}. "
                 "Leave it out, or take method 'cost'."
             )
+        if self.prefer == "accuracy" and self.target_params is None and self.target_gmacs is None:
+            raise UsageError(
+                "prefer: expected target_params or target_gmacs beside 'accuracy', found neither: without one all cuts "
+                "are chosen alike. Give one, or leave prefer out."
+            )
 
     @property
     def has_target(self) -> bool:

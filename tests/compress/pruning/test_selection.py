@@ -163,6 +163,7 @@ def test_what_cannot_be_had_is_refused(yolov3: DarknetNetwork) -> None:
         {"min_channels": 0},
         {"width_multiple": 0},
         {"prefer": "size"},
+        {"prefer": "accuracy", "target_ms": 1.0},
         {"target_params": 0},
     ):
         with pytest.raises(UsageError, match=next(iter(wrong))):
