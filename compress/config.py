@@ -241,6 +241,7 @@ class DistillConfig(TaughtTrainingConfig):
     """Fine-tuning of the pruned network on the labels and on a teacher's answers (docs/compress/distillation.md)."""
 
     teacher: Literal["train", "sparsify"] | NetworkFiles = "train"  # a stage of this run, or any network of such heads
+    rewind: bool = False  # begin with the weights of [network], cut alike, instead of the pruned network's own
 
 
 class QuantizeConfig(_Section):

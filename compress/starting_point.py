@@ -33,7 +33,8 @@ def check_starting_point(config: CompressConfig) -> None:
 
     Raises:
         InputError: the cfg is wrong, or of heads that cannot be trained.
-        UsageError: the cfg or the weights are not there, or more blocks are to be cut than the network has.
+        UsageError: the cfg or the weights are not there, more blocks are to be cut than the network has, or the pruned
+            network shall go back to weights that there are not.
     """
     network, complaints = config.network, []
     for key, path in (("cfg", network.cfg), ("weights", network.weights)):
@@ -44,6 +45,8 @@ def check_starting_point(config: CompressConfig) -> None:
         complaints += _missing_files(f"'{stage}' in [given]", files)
     if not isinstance(config.distill.teacher, str):
         complaints += _missing_files("'teacher' in [distill]", config.distill.teacher)
+    if config.distill.rewind:
+        complaints += _no_way_back(config)
     if complaints:
         raise UsageError("\n".join(complaints))
     cfg = starting_cfg(network, classes=1)
@@ -67,6 +70,20 @@ def warn_of_a_refusal(cfg: Cfg) -> None:
             "or end before them with `--until distill`",
             cfg.name,
         )
+
+
+def _no_way_back(config: CompressConfig) -> list[str]:
+    """A complaint for each reason why the pruned network cannot have the starting weights."""
+    cases = (
+        ("weights in [network] to go back to", config.network.weights is None, "none", "Name them"),
+        ("one cut", config.prune.rounds > 1, f"{config.prune.rounds} rounds in [prune]", "Set `rounds: 1`"),
+        ("a cut by this run", config.given.prune is not None, "'prune' in [given]", "Name a sparse network there"),
+    )
+    return [
+        f"'rewind' in [distill]: expected {expected}, found {found}. {remedy}, or leave it out"
+        for expected, wrong, found, remedy in cases
+        if wrong
+    ]
 
 
 def _missing_files(key: str, named: tuple[Path, ...] | None) -> list[str]:

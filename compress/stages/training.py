@@ -24,6 +24,7 @@ from compress.stages import figures
 from compress.stages.cut import prune_options
 from compress.stages.folder import StageKey
 from compress.stages.gamma_animation import animate_gammas
+from compress.stages.rewinding import rewound
 from compress.stages.run import Run, hash_of
 from compress.starting_point import starting_cfg
 from compress.training import early_stop, processes
@@ -94,13 +95,15 @@ def run_sparsify(run: Run, folder: Path) -> dict[str, Any]:
 def distill_key(run: Run) -> StageKey:
     """The pruned network, its teacher, the data and the settings."""
     inputs = {"data": run.data_hashes, "prune": run.network_hashes("prune"), "teacher": run.teacher_hashes()}
+    if run.config.distill.rewind:
+        inputs["weights"] = hash_of(run.config.network.weights)
     return StageKey(inputs, _settings(run, run.config.distill))
 
 
 def run_distill(run: Run, folder: Path) -> dict[str, Any]:
-    """Fine-tune the pruned network on the labels and on the teacher's answers."""
+    """Train the pruned network, or what it came from cut alike, on the labels and on the teacher's answers."""
     config = run.config.distill
-    network = run.load_network("prune")
+    network = rewound(run) if config.rewind else run.load_network("prune")
     hook = teaching(config, network, lambda: run.load_network(config.teacher))
     results, metrics = _train(run, network, run.images(augmented=True), config, folder, hook)
     teacher_map50, pruned_map50 = run.map50(config.teacher), run.map50("prune")

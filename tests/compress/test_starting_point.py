@@ -79,3 +79,19 @@ def test_every_missing_file_is_named_at_once() -> None:
     lines = str(error.value).splitlines()
     assert len(lines) == 6 and all("expected" in line and "found no" in line for line in lines)
     assert [line.split(" in [")[1].split("]")[0] for line in lines] == ["network"] * 2 + ["given"] * 3 + ["distill"]
+
+
+def test_there_must_be_weights_to_go_back_to(tmp_path: Path) -> None:
+    """And the cut must be one of this run; every reason against it at once."""
+    (tmp_path / "model.cfg").touch()
+    config = CompressConfig(
+        name="a", data="d", prune={"rounds": 2}, given={"prune": tmp_path}, distill={"rewind": True}
+    )
+    with pytest.raises(UsageError) as error:
+        check_starting_point(config)
+    assert str(error.value).splitlines() == [
+        "'rewind' in [distill]: expected weights in [network] to go back to, found none. Name them, or leave it out",
+        "'rewind' in [distill]: expected one cut, found 2 rounds in [prune]. Set `rounds: 1`, or leave it out",
+        "'rewind' in [distill]: expected a cut by this run, found 'prune' in [given]. Name a sparse network there, "
+        "or leave it out",
+    ]
