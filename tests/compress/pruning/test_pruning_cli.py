@@ -116,7 +116,11 @@ def test_layers_are_printed_and_drawn_and_statistics_settled(
         (["--out", "new", "--method", "slimming", "--target-ms", "9"], 2, "found a target. Leave it out"),
         (["--out", "new", "--method", "slimming", "--width-multiple", "8"], 2, "found width_multiple 8"),
         (["--out", "new", "--target-params", "9", "--prefer", "size"], 2, "invalid choice: 'size'"),
-        (["--out", "new", "--target-ms", "9", "--prefer", "accuracy"], 2, "prefer: expected target_params or target_gmacs"),
+        (
+            ["--out", "new", "--target-ms", "9", "--prefer", "accuracy"],
+            2,
+            "prefer: expected target_params or target_gmacs",
+        ),
         (["--out", "new", "--target-ms", "9", "--board", "zcu1"], 2, "expected a board out of zcu104"),
         (["--out", "new", "--target-ms", "0.1"], 1, "found nothing nearer than"),
         (["--out", "new", "--blocks", "24"], 1, "at most 23 blocks"),

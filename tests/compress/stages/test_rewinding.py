@@ -49,7 +49,7 @@ def config(finished_copy: Path, started: DarknetNetwork, tmp_path: Path) -> Comp
 def test_what_stays_has_the_starting_weights_and_the_heads_their_own(
     config: CompressConfig, started: DarknetNetwork
 ) -> None:
-    """Channels as the sparse training chose them; of its values only the heads', which the file has for other classes."""
+    """Channels as the sparse training chose them; of its values only the heads: the file has those of other classes."""
     run = Run(config)
     network, sparse = rewound(run), run.load_network("sparsify")
     selection = select(sparse, prune_options(config.prune))
