@@ -94,7 +94,8 @@ def run_sparsify(run: Run, folder: Path) -> dict[str, Any]:
 
 def distill_key(run: Run) -> StageKey:
     """The pruned network, its teacher, the data and the settings."""
-    inputs = {"data": run.data_hashes, "prune": run.network_hashes("prune"), "teacher": run.teacher_hashes()}
+    inputs: dict[str, Any] = {"data": run.data_hashes}
+    inputs |= {"prune": run.network_hashes("prune"), "teacher": run.teacher_hashes()}
     if run.config.distill.rewind:
         inputs["weights"] = hash_of(run.config.network.weights)
     return StageKey(inputs, _settings(run, run.config.distill))
