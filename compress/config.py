@@ -243,6 +243,11 @@ class DistillConfig(TaughtTrainingConfig):
     teacher: Literal["train", "sparsify"] | NetworkFiles = "train"  # a stage of this run, or any network of such heads
     rewind: bool = False  # begin with the weights of [network], cut alike, instead of the pruned network's own
 
+    def result_settings(self) -> dict[str, Any]:
+        """As of any training; what was fine-tuned before there was `rewind` is what it is without."""
+        settings = super().result_settings()
+        return settings if self.rewind else {key: value for key, value in settings.items() if key != "rewind"}
+
 
 class QuantizeConfig(_Section):
     """Int8 calibration on training images; with `fine_tune` the int8 network then trains on, on the DPU's grid."""

@@ -33,8 +33,8 @@ def check_starting_point(config: CompressConfig) -> None:
 
     Raises:
         InputError: the cfg is wrong, or of heads that cannot be trained.
-        UsageError: the cfg or the weights are not there, more blocks are to be cut than the network has, or the pruned
-            network shall go back to weights that there are not.
+        UsageError: the cfg or the weights are not there; more blocks are to be cut than the network has; the pruned
+            network shall go back to weights and cannot; a preference has nothing to choose from.
     """
     network, complaints = config.network, []
     for key, path in (("cfg", network.cfg), ("weights", network.weights)):
@@ -45,8 +45,14 @@ def check_starting_point(config: CompressConfig) -> None:
         complaints += _missing_files(f"'{stage}' in [given]", files)
     if not isinstance(config.distill.teacher, str):
         complaints += _missing_files("'teacher' in [distill]", config.distill.teacher)
-    if config.distill.rewind:
+    if config.distill.rewind and config.given.distill is None:
         complaints += _no_way_back(config)
+    prune = config.prune
+    if prune.prefer == "accuracy" and not (prune.target_params or prune.target_gmacs or config.search.target_params):
+        complaints.append(
+            "'prefer' in [prune]: expected target_params or target_gmacs beside accuracy, found neither: without one "
+            "all cuts are chosen alike. Give one, or leave 'prefer' out"
+        )
     if complaints:
         raise UsageError("\n".join(complaints))
     cfg = starting_cfg(network, classes=1)
@@ -76,11 +82,16 @@ def _no_way_back(config: CompressConfig) -> list[str]:
     """A complaint for each reason why the pruned network cannot have the starting weights."""
     cases = (
         ("weights in [network] to go back to", config.network.weights is None, "none", "Name them"),
-        ("one cut", config.prune.rounds > 1, f"{config.prune.rounds} rounds in [prune]", "Set `rounds: 1`"),
-        ("a cut by this run", config.given.prune is not None, "'prune' in [given]", "Name a sparse network there"),
+        ("one cut", config.prune.rounds > 1, f"{config.prune.rounds} rounds in [prune]", "Take one"),
+        (
+            "a cut by this run, which knows the channels",
+            config.given.prune is not None,
+            "a pruned network that is given",
+            "Give its sparse network as 'sparsify' in [given]",
+        ),
     )
     return [
-        f"'rewind' in [distill]: expected {expected}, found {found}. {remedy}, or leave it out"
+        f"'rewind' in [distill]: expected {expected}, found {found}. {remedy}, or leave 'rewind' out"
         for expected, wrong, found, remedy in cases
         if wrong
     ]

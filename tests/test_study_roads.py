@@ -25,10 +25,10 @@ search: {target_params: [50000, 120000], epochs_share: 100%, stop_early: 0}
     "mini-starter.yaml": """
 name: starter
 data: data/mini
-given: {train: runs/mini/search/trial-0000/train, prune: runs/mini/search/trial-0000/prune}
+given: {train: runs/mini/search/trial-0000/train, distill: runs/mini/search/trial-0000/distill}
 network: {topology: yolov3-tiny, width: 0.125, input_hw: [64, 96]}
-distill: {epochs: 1, batch_size: 8}
-quantize: {images: 8}
+distill: {teacher_boxes: 2}
+quantize: {images: 8, equalization: activations, fine_tune: {epochs: 1, batch_size: 8}}
 """,
     "mini-bench.yaml": """
 name: mini

@@ -69,8 +69,9 @@ def estimate_run(config: CompressConfig, until: str, images: int | None = None) 
         UsageError: there is no dataset and `images` is None, or the run could not end well.
         RoadslimError: not even the smallest steps find memory.
     """
-    network = config.network.model_copy(update={"weights": None})  # which need not be there yet, and cost nothing
-    run = Run(config.model_copy(update={"network": network}))
+    network = config.network.model_copy(update={"weights": None})  # which need not be there yet, and cost nothing,
+    distill = config.distill.model_copy(update={"rewind": False})  # as going back to them does
+    run = Run(config.model_copy(update={"network": network, "distill": distill}))
     torch.set_num_threads(processes.threads(config.threads))
     with pictures_of(run, images) as pictures:
         here, estimator = available_bytes(), _Estimator(run, pictures)

@@ -121,7 +121,7 @@ def draw_gammas(metrics: Metrics, path: Path) -> None:
 
 
 def draw_finetune_map(metrics: Metrics, teacher_map50: float, pruned_map50: float, path: Path) -> None:
-    """Figure 4: mAP50 over fine-tuning, between the pruned network's and the teacher's."""
+    """Figure 4: mAP50 over fine-tuning, beside the pruned network's and the teacher's."""
     figure, axes = pyplot.subplots(figsize=(7, 4))
     _map_curve(axes, metrics)
     axes.axhline(100 * teacher_map50, color=_GREY, linestyle="--", label="teacher")

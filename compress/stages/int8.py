@@ -39,7 +39,7 @@ def quantize_key(run: Run) -> StageKey:
         inputs["teacher"] = run.teacher_hashes()
         settings |= {
             "augment": config.augment.model_dump(mode="json"),
-            "distill": config.distill.model_dump(mode="json"),
+            "distill": config.distill.model_dump(mode="json", exclude={"rewind"}),
         }
     return StageKey(inputs, settings)
 

@@ -8,6 +8,8 @@ from board_app.core.errors import InputError, RoadslimError
 from compress.darknet.cfg import Cfg, read_cfg
 from compress.darknet.heads import heads_of
 from compress.darknet.model_files import model_paths
+from compress.darknet.network import DarknetNetwork
+from compress.darknet.weights import load_weights
 from compress.data.class_counts import check_classes
 from compress.pruning import select
 from compress.pruning.testing import with_scales
@@ -25,7 +27,8 @@ def check_before(run: Run, stages: Collection[str]) -> None:
 
     Raises:
         InputError: everything that is wrong: classes that no training picture has, a validation split without boxes,
-            a target that no cut of this network reaches, a teacher of other heads.
+            a target that no cut of this network reaches, a teacher of other heads, weights of another cfg to go back
+            to.
     """
     checks: list[Callable[[], None]] = []
     if _TRAINING.intersection(stages):
@@ -36,6 +39,8 @@ def check_before(run: Run, stages: Collection[str]) -> None:
         checks.append(lambda: _check_cut(run))
     if "distill" in stages:
         checks.append(lambda: _check_teacher(run))
+        if run.config.distill.rewind and "train" not in stages:  # which meets the same at once
+            checks.append(lambda: _check_weights(run))
     complaints: list[str] = []
     for check in checks:
         try:
@@ -71,6 +76,13 @@ def _check_cut(run: Run) -> None:
     options = prune_options(run.config.prune)
     if options.has_target:
         select(with_scales(_cfg_of(run, "sparsify", "train")), options)
+
+
+def _check_weights(run: Run) -> None:
+    """What the pruned network goes back to is of its unpruned cfg."""
+    weights = run.config.network.weights
+    assert weights is not None  # as the config was checked for
+    load_weights(DarknetNetwork(_cfg_of(run, "sparsify", "train")), weights, partial=True)
 
 
 def _check_teacher(run: Run) -> None:

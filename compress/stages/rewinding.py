@@ -1,8 +1,8 @@
-"""The pruned network with the weights that the whole run started from, cut alike.
+"""The pruned network with the weights of [network] in it, cut alike.
 
 What is left of a pretrained network then learns the task once more, from weights that no training pictures have worn:
 where those are few, the sparse training has taken general features for the pictures' own. The channels stay those that
-the sparse training chose, and what the pretrained file does not have, the heads, stays as it was pruned.
+the sparse training chose, and what the pretrained file does not have, the heads, stays as that training left it.
 
 Source: Renda, Frankle & Carbin, Comparing rewinding and fine-tuning in neural network pruning, arXiv:2003.02389.
 """
@@ -10,7 +10,6 @@ Source: Renda, Frankle & Carbin, Comparing rewinding and fine-tuning in neural n
 from __future__ import annotations
 
 from board_app.core.errors import InputError
-from compress.darknet.cfg import cfg_text
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.weights import load_weights
 from compress.pruning import select
@@ -23,17 +22,19 @@ def rewound(run: Run) -> DarknetNetwork:
     """The network that the prune stage left, in eval mode, with `network.weights` of the config in it.
 
     Raises:
-        InputError: the prune stage left other widths than its settings say.
+        InputError: the finished cut is of another sparse network or other settings than the run's, or the weights are
+            of another cfg.
     """
-    network, pruned = run.load_network("sparsify"), run.load_network("prune")
+    made = run.folder("prune").finished()
+    wanted = run.network_hashes("sparsify"), run.config.prune.model_dump(mode="json")
+    if (made["inputs"]["sparsify"], made["settings"]["prune"]) != wanted:
+        raise InputError(
+            f"{run.folder('prune').path}: expected the cut that [prune] asks for, of this run's sparse network, found "
+            "one of another network or other settings. Make it again: `roadslim prune CONFIG`"
+        )
+    network = run.load_network("sparsify")
     selection = select(network, prune_options(run.config.prune))
     weights = run.config.network.weights
     assert weights is not None  # as the config was checked for
     load_weights(network, weights, partial=True)
-    small = compact(network, selection)
-    if cfg_text(small.cfg) != cfg_text(pruned.cfg):
-        raise InputError(
-            "distill: expected the pruned network to have the widths that [prune] asks for, found others. Run that "
-            "stage again: --fresh prune"
-        )
-    return small
+    return compact(network, selection)  # without the constants of what goes: no layer after it has learnt them

@@ -93,16 +93,19 @@ def run_sparsify(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def distill_key(run: Run) -> StageKey:
-    """The pruned network, its teacher, the data and the settings."""
-    inputs: dict[str, Any] = {"data": run.data_hashes}
-    inputs |= {"prune": run.network_hashes("prune"), "teacher": run.teacher_hashes()}
+    """The pruned network or the weights it goes back to, its teacher, the data and the settings."""
+    inputs: dict[str, Any] = {
+        "data": run.data_hashes,
+        "prune": run.network_hashes("prune"),
+        "teacher": run.teacher_hashes(),
+    }
     if run.config.distill.rewind:
         inputs["weights"] = hash_of(run.config.network.weights)
     return StageKey(inputs, _settings(run, run.config.distill))
 
 
 def run_distill(run: Run, folder: Path) -> dict[str, Any]:
-    """Train the pruned network, or what it came from cut alike, on the labels and on the teacher's answers."""
+    """Train the pruned network, or the starting weights cut alike, on the labels and on the teacher's answers."""
     config = run.config.distill
     network = rewound(run) if config.rewind else run.load_network("prune")
     hook = teaching(config, network, lambda: run.load_network(config.teacher))

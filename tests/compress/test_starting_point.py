@@ -90,8 +90,18 @@ def test_there_must_be_weights_to_go_back_to(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         check_starting_point(config)
     assert str(error.value).splitlines() == [
-        "'rewind' in [distill]: expected weights in [network] to go back to, found none. Name them, or leave it out",
-        "'rewind' in [distill]: expected one cut, found 2 rounds in [prune]. Set `rounds: 1`, or leave it out",
-        "'rewind' in [distill]: expected a cut by this run, found 'prune' in [given]. Name a sparse network there, "
-        "or leave it out",
+        "'rewind' in [distill]: expected weights in [network] to go back to, found none. Name them, or leave 'rewind' "
+        "out",
+        "'rewind' in [distill]: expected one cut, found 2 rounds in [prune]. Take one, or leave 'rewind' out",
+        "'rewind' in [distill]: expected a cut by this run, which knows the channels, found a pruned network that is "
+        "given. Give its sparse network as 'sparsify' in [given], or leave 'rewind' out",
     ]
+
+
+def test_a_preference_needs_something_to_choose_from() -> None:
+    """A search may say how many parameters stay; milliseconds alone leave no choice."""
+    prune = {"prefer": "accuracy", "blocks": 0}
+    with pytest.raises(UsageError, match=r"'prefer' in \[prune\]: expected target_params or target_gmacs"):
+        check_starting_point(CompressConfig(name="a", data="d", prune={**prune, "target_ms": 1.0}))
+    for wanted in ({"prune": {**prune, "target_gmacs": 1.0}}, {"prune": prune, "search": {"target_params": [1, 2]}}):
+        check_starting_point(CompressConfig(name="a", data="d", **wanted))

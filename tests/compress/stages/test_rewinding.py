@@ -12,14 +12,17 @@ from board_app.core.errors import InputError
 from compress.config import CompressConfig, load_config
 from compress.darknet.model_files import load_folder, save_model
 from compress.darknet.network import DarknetNetwork
+from compress.darknet.topologies import with_width
 from compress.darknet.weights import save_weights
+from compress.estimate import estimate_run
 from compress.pruning import select
 from compress.pruning.selection import selected_cfg
 from compress.stages import run_stages
 from compress.stages.cut import prune_options
+from compress.stages.preflight import check_before
 from compress.stages.rewinding import rewound
 from compress.stages.run import Run
-from compress.stages.training import initialise
+from compress.stages.training import distill_key, initialise
 from compress.starting_point import starting_cfg
 
 
@@ -38,6 +41,7 @@ def started(finished_copy: Path) -> DarknetNetwork:
 @pytest.fixture
 def config(finished_copy: Path, started: DarknetNetwork, tmp_path: Path) -> CompressConfig:
     """Of a finished run, which now goes back; its fine-tuning does not move the weights."""
+    started.header.seen = 1  # as Darknet's own, whose batch normalisation has another epsilon
     save_weights(started, tmp_path / "start.weights")
     document = yaml.safe_load(finished_copy.read_text())
     document["network"]["weights"] = str(tmp_path / "start.weights")
@@ -61,11 +65,13 @@ def test_what_stays_has_the_starting_weights_and_the_heads_their_own(
         scales = started.batch_norm(old_layers[layer]).weight[kept]
         assert torch.equal(network.batch_norm(layer).weight, scales) and 0 < len(scales)
     assert any(not kept.all() for kept in selection.kept.values())
-    first = torch.from_numpy(selection.kept[0])
+    first, second = (torch.from_numpy(selection.kept[layer]) for layer in (0, 1))
     assert torch.equal(network.convolution(0).conv.weight, started.convolution(0).conv.weight[first])
-    pruned = run.load_network("prune")
+    assert torch.equal(network.convolution(1).conv.weight, started.convolution(1).conv.weight[second][:, first])
     for head in network.heads:
-        assert torch.equal(network.convolution(head.layer).conv.weight, pruned.convolution(head.layer).conv.weight)
+        mine, theirs = network.convolution(head.layer).conv, sparse.convolution(old_layers[head.layer]).conv
+        assert mine.bias is not None and theirs.bias is not None and torch.equal(mine.bias, theirs.bias)
+        assert set(mine.weight.flatten().tolist()) <= set(theirs.weight.flatten().tolist())
 
 
 def test_the_fine_tuning_begins_there(config: CompressConfig) -> None:
@@ -77,8 +83,33 @@ def test_the_fine_tuning_begins_there(config: CompressConfig) -> None:
     assert not torch.allclose(tuned.convolution(0).conv.weight, pruned.convolution(0).conv.weight, atol=1e-3)
 
 
-def test_a_pruned_network_of_other_settings_is_refused(config: CompressConfig) -> None:
-    """It would get another network's weights."""
-    save_model(load_folder(config.folder / "sparsify"), config.folder / "prune")
-    with pytest.raises(InputError, match=r"to have the widths that \[prune\] asks for, found others"):
+@pytest.mark.parametrize("changed", ["settings", "network"])
+def test_a_cut_of_other_settings_or_another_network_is_refused(changed: str, config: CompressConfig) -> None:
+    """Its channels would be others than those that the weights are cut to."""
+    if changed == "settings":
+        prune = config.prune.model_copy(update={"min_channels": 5})
+        config = config.model_copy(update={"prune": prune})
+    else:
+        save_model(load_folder(config.folder / "train"), config.folder / "sparsify")
+    with pytest.raises(InputError, match="expected the cut that .* found one of another network or other settings"):
         rewound(Run(config))
+
+
+def test_other_starting_weights_are_another_fine_tuning(config: CompressConfig, started: DarknetNetwork) -> None:
+    """Also where the trained networks are given, and only then are the weights read before the fine-tuning's turn."""
+    given = config.given.model_copy(update={stage: (config.folder / stage,) for stage in ("train", "sparsify")})
+    run = Run(config.model_copy(update={"given": given}))
+    before = distill_key(run)
+    check_before(run, ["prune", "distill"])
+    assert config.network.weights is not None
+    save_weights(DarknetNetwork(with_width(started.cfg, 2.0)), config.network.weights)
+    assert distill_key(run) != before
+    with pytest.raises(InputError, match="start.weights: expected"):
+        check_before(run, ["prune", "distill"])
+
+
+def test_an_estimate_needs_no_weights(config: CompressConfig) -> None:
+    """Nor does it refuse to go back to those that are named and not there yet."""
+    network = config.network.model_copy(update={"weights": Path("nowhere.weights")})
+    estimate = estimate_run(config.model_copy(update={"network": network}), until="distill")
+    assert [stage.stage for stage in estimate.stages][-1] == "distill"
