@@ -40,7 +40,7 @@ Range = Annotated[
     tuple[Annotated[float, BeforeValidator(_share)], Annotated[float, BeforeValidator(_share)]],
     Field(description="Write a range: [LOW, HIGH]"),
 ]
-Precision = Literal["float32", "bf16", "fp16"]
+Precision = Literal["float32", "bf16", "fp16", "auto"]
 WholeRange = Annotated[tuple[PositiveInt, PositiveInt], Field(description="Write a range: [LOW, HIGH]")]
 
 
@@ -115,7 +115,8 @@ class TrainingConfig(_Section):
     micro_batch: PositiveInt | None = None  # of them go through the network at once; null: all of a process
     statistics_batch: PositiveInt | None = None  # of them share batch statistics, a divisor of micro_batch; null: as
     # many as go through at once. With it results depend neither on micro_batch nor on the number of processes
-    precision: Precision = "float32"  # of the network's products; fp16 needs a GPU
+    precision: Precision = "float32"  # of the network's products; fp16 needs a GPU; auto: bf16 where the machine has
+    # instructions for it, else float32
     learning_rate: float = Field(default=0.002, gt=0)
     warmup_share: Share = 0.05
     weight_decay: float = Field(default=0.0005, ge=0)  # on convolution weights only

@@ -45,7 +45,7 @@ def check_starting_point(config: CompressConfig) -> None:
         complaints += _missing_files(f"'{stage}' in [given]", files)
     if not isinstance(config.distill.teacher, str):
         complaints += _missing_files("'teacher' in [distill]", config.distill.teacher)
-    if config.distill.rewind and config.given.distill is None:
+    if config.distill.rewind:
         complaints += _no_way_back(config)
     prune = config.prune
     if prune.prefer == "accuracy" and not (prune.target_params or prune.target_gmacs or config.search.target_params):

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from board_app.core.errors import UsageError
 from compress.config import TrainingConfig
 from compress.darknet.network import DarknetNetwork
 from compress.quantization.grid_network import GridNetwork
@@ -20,7 +19,7 @@ from compress.training import processes
 from compress.training.batch import Batch, StepHook
 from compress.training.ghost_norm import normalise_in_groups
 from compress.training.loss import yolo_loss
-from compress.training.precision import products_in
+from compress.training.precision import check_precision, products_in
 from compress.training.targets import Targets, assign
 
 LABEL_TERMS = ("box", "objectness", "classes")
@@ -46,8 +45,7 @@ class OptimiserStep:
     def __init__(
         self, network: DarknetNetwork | GridNetwork, config: TrainingConfig, hook: StepHook, device: torch.device
     ) -> None:
-        if config.precision == "fp16" and device.type == "cpu":
-            raise UsageError("precision fp16: expected a GPU, found none that torch can use. Take bf16 or float32")
+        check_precision(config.precision, device)
         self._network, self._hook, self._device = network, hook, device
         if config.statistics_batch:
             normalise_in_groups(network, config.statistics_batch)
