@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from board_app.core.errors import UsageError
@@ -68,7 +69,8 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
         "--calibration",
         type=Path,
         metavar="FOLDER",
-        help="estimate the BN statistics anew on these images, some hundred of the training's",
+        help="let what stays make up for what goes, by least squares, and estimate the BN statistics anew, on these "
+        "images, some hundred of the training's",
     )
     parser.add_argument(
         "--layers", action="store_const", const=True, help="also print every layer before and after (as layers.png)"
@@ -105,8 +107,9 @@ def _prune_alone(args: argparse.Namespace) -> int:
     else:
         from compress.pruning.recalibration import folder_batches, with_new_statistics
 
-        pictures = folder_batches(args.calibration, network.cfg.input_hw)  # first: its folder may be wrong
-        result = with_new_statistics(prune(network, options), pictures)
+        pictures = partial(folder_batches, args.calibration, network.cfg.input_hw)
+        again = pictures()  # first: its folder may be wrong
+        result = with_new_statistics(prune(network, options, pictures), again)
     report = result.report
     paths = save_model(result.network, args.out)
     write_text(args.out / "prune.json", report.to_json() + "\n")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from compress.darknet.cost import dpu_layers, gmacs, parameter_count
 from compress.darknet.network import DarknetNetwork
@@ -15,6 +16,7 @@ from compress.pruning.blocks import Block
 from compress.pruning.checks import check_images, compare_compact, measure_folding
 from compress.pruning.layer_rows import layer_rows
 from compress.pruning.options import PruneOptions, Selection
+from compress.pruning.reconstruction import reconstructed
 from compress.pruning.report import PruneReport
 from compress.pruning.selection import select, selected_cfg
 from compress.pruning.shortfall import held_by, removed_share
@@ -35,9 +37,16 @@ class PruneResult:
         return self.selection.removed_blocks
 
 
-def prune(network: DarknetNetwork, options: PruneOptions) -> PruneResult:
+def prune(
+    network: DarknetNetwork, options: PruneOptions, pictures: Callable[[], Iterable[Tensor]] | None = None
+) -> PruneResult:
     """Cut channels and blocks out of a copy; the network is not changed.
 
+    Args:
+        network: in evaluation mode.
+        options: what is asked for.
+        pictures: batches, float32 (N, 3, H, W) in 0..1, over which what stays learns to tell what goes, where that is
+            at work (compress.pruning.reconstruction); None: only constants are carried on.
     Raises:
         InputError: the cfg has not so many blocks, or a target is out of reach.
         RoadslimError: the small network does not equal the masked one.
@@ -47,15 +56,19 @@ def prune(network: DarknetNetwork, options: PruneOptions) -> PruneResult:
     started = time.monotonic()
     with _one_thread():
         selection = select(network, options)
-        masked = silenced(network, selection)
+        gammas = _Gammas(network, selection)
+    told = network
+    if pictures is not None and gammas.removed_share:
+        told = reconstructed(network, selection, pictures())
+    with _one_thread():
+        masked = silenced(told, selection)
         small = compact(masked, selection)
         images = check_images(network.cfg).to(next(network.parameters()).device)
         check = compare_compact(small, masked, images)
-        folding = measure_folding(small, silenced(network, selection, fold=False), images)
+        folding = measure_folding(small, silenced(told, selection, fold=False), images)
     predictions = [predict(dpu_layers(each.cfg), options.board) for each in (network, small)]
     rows = layer_rows(network, small, selected_cfg(network.cfg, selection)[1], predictions)
     normalised = [row for row in rows if _has_gammas(network, row.layer)]
-    gammas = _Gammas(network, selection)
     removed = removed_share(network.cfg, selection)
     report = PruneReport(
         params_before=parameter_count(network.cfg),

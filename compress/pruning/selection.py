@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from compress.darknet.cfg import Cfg
+import numpy as np
+
+from compress.darknet.cfg import INPUT, Cfg, layer_sources
 from compress.darknet.network import DarknetNetwork
 from compress.pruning.blocks import with_widths, without_layers
+from compress.pruning.groups import layer_channels
 from compress.pruning.options import PruneOptions, Selection
 from compress.pruning.ranking import rank
 from compress.pruning.search import search
@@ -25,3 +28,22 @@ def select(network: DarknetNetwork, options: PruneOptions) -> Selection:
 def selected_cfg(cfg: Cfg, selection: Selection) -> tuple[Cfg, tuple[int, ...]]:
     """The cfg of what stays, and for each of its layers the index it had before."""
     return without_layers(with_widths(cfg, selection.widths), selection.removed_blocks)
+
+
+def kept_inputs(cfg: Cfg, selection: Selection) -> dict[int, np.ndarray]:
+    """For every convolution that stays which of the channels that it reads stay, bool (C,)."""
+    channels, sources = layer_channels(cfg), layer_sources(cfg)
+    kept = {}
+    for conv, outputs in selection.kept.items():
+        if not outputs.any():
+            continue
+        read = sources[conv][0]
+        segments = () if read == INPUT else channels[read]
+        parts = [
+            np.ones(segment.stop - segment.start, bool)
+            if segment.conv == INPUT
+            else selection.kept[segment.conv][segment.start : segment.stop]
+            for segment in segments
+        ]
+        kept[conv] = np.concatenate(parts) if parts else np.ones(cfg.input_channels, bool)
+    return kept

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compress.darknet.cfg import INPUT, Cfg, Section, cfg_text, layer_shapes, layer_sources, parse_cfg
+from compress.darknet.cfg import INPUT, Section, cfg_text, layer_shapes, layer_sources, parse_cfg
 from compress.darknet.network import ConvolutionLayer, DarknetNetwork
 from compress.darknet.section import HEAD_TYPES
-from compress.pruning.groups import Segments, layer_channels
 from compress.pruning.options import Selection
-from compress.pruning.selection import selected_cfg
+from compress.pruning.selection import kept_inputs, selected_cfg
 
 _PASSED_ON = ("maxpool", *HEAD_TYPES)  # a channel's constant comes out as it went in
 _BY_PIXEL = ("route", "shortcut", "upsample")  # the layer itself says what comes out
@@ -48,7 +46,7 @@ def silenced(network: DarknetNetwork, selection: Selection, fold: bool = True) -
         section = network.cfg.layers[index]
         if isinstance(layer, ConvolutionLayer):
             if fold:
-                _give(layer, taken[0])
+                give(layer, taken[0])
             constants.append(_silence(section, layer, ~torch.from_numpy(selection.kept[index]), fold))
         else:
             constants.append(_carried(section, layer, taken, shapes[index][0]))
@@ -61,17 +59,15 @@ def compact(masked: DarknetNetwork, selection: Selection) -> DarknetNetwork:
     cut, old_layers = selected_cfg(masked.cfg, selection)
     small = DarknetNetwork(parse_cfg(cfg_text(cut), cut.name)).eval()
     small.header = copy.copy(masked.header)
-    channels, sources = layer_channels(masked.cfg), layer_sources(masked.cfg)
+    read = kept_inputs(masked.cfg, selection)
     for new, old in enumerate(old_layers):
         if masked.cfg.layers[old].type == "convolutional":
-            read = None if sources[old][0] == INPUT else channels[sources[old][0]]
-            inputs = np.arange(masked.cfg.input_channels) if read is None else _positions(read, masked.cfg, selection)
-            outputs = np.flatnonzero(selection.kept[old])
-            _copy(masked.convolution(old), small.convolution(new), torch.from_numpy(inputs), torch.from_numpy(outputs))
+            inputs, outputs = (torch.from_numpy(kept) for kept in (read[old], selection.kept[old]))
+            _copy(masked.convolution(old), small.convolution(new), inputs, outputs)
     return small
 
 
-def _give(layer: ConvolutionLayer, constants: Tensor) -> None:
+def give(layer: ConvolutionLayer, constants: Tensor) -> None:
     """Let the layer do what it did when its input channels had these constants, float64 (I,), on top."""
     if not constants.any():
         return
@@ -120,15 +116,6 @@ def _refuse_unsilent(section: Section, at_zero: Tensor) -> None:
     if at_zero.item():
         name = section.options["activation"]
         raise section.error("an activation that gives 0 for 0 where channels are cut", f"'{name}'", "Choose another")
-
-
-def _positions(read: Segments, cfg: Cfg, selection: Selection) -> np.ndarray:
-    """Which channels of a layer's output stay, as ascending indices."""
-    masks = []
-    for segment in read:
-        mask = np.ones(cfg.input_channels, bool) if segment.conv == INPUT else selection.kept[segment.conv]
-        masks.append(mask[segment.start : segment.stop])
-    return np.flatnonzero(np.concatenate(masks))
 
 
 def _copy(old: ConvolutionLayer, new: ConvolutionLayer, inputs: Tensor, outputs: Tensor) -> None:

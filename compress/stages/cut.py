@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from compress.config import PruneConfig
 from compress.darknet.network import DarknetNetwork
@@ -41,11 +42,12 @@ def cut(run: Run, network: DarknetNetwork, options: PruneOptions) -> Cut:
     Raises:
         RoadslimError: the compact network does not equal the masked one.
     """
-    result = prune(network, options)
-    straight = now = _accuracy(run, result.network)
     images = run.config.prune.recalibration_images
-    if images:
-        result = with_new_statistics(result, training_batches(run.images(augmented=False), images))
+    pictures = partial(training_batches, run.images(augmented=False), images) if images else None
+    result = prune(network, options, pictures)
+    straight = now = _accuracy(run, result.network)
+    if pictures:
+        result = with_new_statistics(result, pictures())
         if result.report.recalibration_images:
             now = _accuracy(run, result.network)
     return Cut(result.network, result.report, straight[0], *now)

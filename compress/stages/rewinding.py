@@ -2,17 +2,22 @@
 
 What is left of a pretrained network then learns the task once more, from weights that no training pictures have worn:
 where those are few, the sparse training has taken general features for the pictures' own. The channels stay those that
-the sparse training chose, and what the pretrained file does not have, the heads, stays as that training left it.
+the sparse training chose, and what the pretrained file does not have, the heads, stays as that training left it. In the
+pretrained network the others are at work, so what stays makes up for them (compress.pruning.reconstruction).
 
 Source: Renda, Frankle & Carbin, Comparing rewinding and fine-tuning in neural network pruning, arXiv:2003.02389.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 from board_app.core.errors import InputError
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.weights import load_weights
 from compress.pruning import select
+from compress.pruning.recalibration import recalibrate, training_batches
+from compress.pruning.reconstruction import reconstructed
 from compress.pruning.surgery import compact
 from compress.stages.cut import prune_options
 from compress.stages.run import Run
@@ -37,4 +42,9 @@ def rewound(run: Run) -> DarknetNetwork:
     weights = run.config.network.weights
     assert weights is not None  # as the config was checked for
     load_weights(network, weights, partial=True)
-    return compact(network, selection)  # without the constants of what goes: no layer after it has learnt them
+    images = run.config.prune.recalibration_images
+    if images:
+        pictures = partial(training_batches, run.images(augmented=False), images)
+        recalibrate(network, pictures())  # the file's statistics are of other pictures
+        network = reconstructed(network, selection, pictures())
+    return compact(network, selection)

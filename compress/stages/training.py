@@ -99,9 +99,11 @@ def distill_key(run: Run) -> StageKey:
         "prune": run.network_hashes("prune"),
         "teacher": run.teacher_hashes(),
     }
+    settings = _settings(run, run.config.distill)
     if run.config.distill.rewind:
         inputs["weights"] = hash_of(run.config.network.weights)
-    return StageKey(inputs, _settings(run, run.config.distill))
+        settings["recalibration_images"] = run.config.prune.recalibration_images
+    return StageKey(inputs, settings)
 
 
 def run_distill(run: Run, folder: Path) -> dict[str, Any]:

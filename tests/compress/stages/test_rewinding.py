@@ -16,8 +16,9 @@ from compress.darknet.topologies import with_width
 from compress.darknet.weights import save_weights
 from compress.estimate import estimate_run
 from compress.pruning import select
+from compress.pruning.recalibration import recalibrate, training_batches
 from compress.pruning.selection import selected_cfg
-from compress.stages import run_stages
+from compress.stages import rewinding, run_stages
 from compress.stages.cut import prune_options
 from compress.stages.preflight import check_before
 from compress.stages.rewinding import rewound
@@ -50,8 +51,14 @@ def config(finished_copy: Path, started: DarknetNetwork, tmp_path: Path) -> Comp
     return load_config(finished_copy)
 
 
+@pytest.fixture
+def as_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stays does not make up for what goes."""
+    monkeypatch.setattr(rewinding, "reconstructed", lambda network, selection, batches: network)
+
+
 def test_what_stays_has_the_starting_weights_and_the_heads_their_own(
-    config: CompressConfig, started: DarknetNetwork
+    config: CompressConfig, started: DarknetNetwork, as_cut: None
 ) -> None:
     """Channels as the sparse training chose them; of its values only the heads: the file has those of other classes."""
     run = Run(config)
@@ -72,6 +79,30 @@ def test_what_stays_has_the_starting_weights_and_the_heads_their_own(
         mine, theirs = network.convolution(head.layer).conv, sparse.convolution(old_layers[head.layer]).conv
         assert mine.bias is not None and theirs.bias is not None and torch.equal(mine.bias, theirs.bias)
         assert set(mine.weight.flatten().tolist()) <= set(theirs.weight.flatten().tolist())
+
+
+def test_what_stays_makes_up_for_what_goes(
+    config: CompressConfig, started: DarknetNetwork, request: pytest.FixtureRequest
+) -> None:
+    """On training pictures the cut network's maps before its heads are nearer to the starting network's."""
+    run = Run(config)
+    images = torch.cat(list(training_batches(run.images(augmented=False), 16)))
+    recalibrate(started, [images])
+    sparse = run.load_network("sparsify")
+    selection = select(sparse, prune_options(config.prune))
+    old_layers = selected_cfg(sparse.cfg, selection)[1]
+    networks = [rewound(run)]
+    request.getfixturevalue("as_cut")
+    networks.append(rewound(run))
+    errors = []
+    for network in networks:
+        recalibrate(network, [images])
+        with torch.no_grad():
+            mine, theirs = network.forward_layers(images), started.forward_layers(images)
+        layer = network.heads[0].layer - 1
+        kept = torch.from_numpy(selection.kept[old_layers[layer]])
+        errors.append(float((mine[layer] - theirs[old_layers[layer]][:, kept]).square().mean()))
+    assert errors[0] < 0.9 * errors[1]
 
 
 def test_the_fine_tuning_begins_there(config: CompressConfig) -> None:
