@@ -52,9 +52,12 @@ class Model:
         known = self.spec.classes
         if len(known) != len(classes) or (self.named_classes and tuple(classes) != known):
             found = ", ".join(known) if self.named_classes else f"{len(known)} unnamed ones"
+            remedy = "Choose a dataset with the classes that the model was trained for"
+            if len(classes) > len(known):
+                extra = [name for name in classes if name not in known] if self.named_classes else ["CLASS"]
+                remedy += f", or leave out those that it lacks: --ignore {' '.join(extra)}"
             raise InputError(
-                f"{self.record.path}: expected the classes of {source} ({', '.join(classes)}), found {found}. "
-                "Choose a dataset with the classes that the model was trained for."
+                f"{self.record.path}: expected the classes of {source} ({', '.join(classes)}), found {found}. {remedy}."
             )
         return replace(self, spec=replace(self.spec, classes=tuple(classes)))
 

@@ -62,7 +62,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=256, metavar="N", help="training pictures (%(default)s)")
     shares = [0.1, 0.2, 0.3, 0.4]
     parser.add_argument(
-        "--channels", nargs="+", type=share_argument, default=shares, metavar="SHARE", help="to cut (10%% 20%% 30%% 40%%)"
+        "--channels",
+        nargs="+",
+        type=share_argument,
+        default=shares,
+        metavar="SHARE",
+        help="to cut (10 to 40%%)",
     )
     args = parser.parse_args()
     try:

@@ -75,7 +75,8 @@ class NetworkConfig(_Section):
 
     topology: Literal["yolov3", "yolov3-tiny"] = "yolov3"
     cfg: Path | None = None
-    width: float = Field(default=1.0, gt=0, le=1)  # factor on every layer's filters but the heads', to multiples of 8
+    width: float = Field(default=1.0, gt=0, le=1)  # factor on every layer's filters but the heads', to multiples of 8;
+    # `weights` must be of that width
     input_hw: tuple[PositiveInt, PositiveInt] = Field(
         default=(416, 416), description="Write two multiples of 32: [HEIGHT, WIDTH]"
     )
@@ -219,7 +220,8 @@ class PruneConfig(_Section):
     target_ms: float | None = Field(default=None, gt=0)  # and so many predicted milliseconds on the DPU of
     board: BoardName = "zcu104"
     prefer: Literal["speed", "accuracy"] = "speed"  # of cuts down to params or gmacs: the fast, or what loses least
-    recalibration_images: int = Field(default=256, ge=0)  # of training: BN statistics anew after the cut; 0: kept
+    recalibration_images: int = Field(default=256, ge=0)  # of training: over so many what stays makes up for what goes
+    # where that is at work, and BN statistics are taken anew after the cut; 0: neither
     rounds: PositiveInt = 1  # the cut is reached in so many steps,
     between: TrainingConfig | None = None  # the network trained like this between two of them
     floor_map50: Share | None = None  # of a round's cut, before it trains: one below ends them, the last above is kept

@@ -129,7 +129,7 @@ def _wrong_size(network: DarknetNetwork, path: Path, found: int) -> InputError:
             f"they end in layer {index} (line {network.cfg.layers[index].line} of the cfg, weights {shape}), which "
             f"has {found - int(ends[position]) + size:,} of its {size:,}"
         )
-    remedy = "Name the cfg that belongs to these weights, or fetch them again"
+    remedy = "Name the cfg, of the same width, that belongs to these weights, or fetch them again"
     classes = _classes_of_file(network, found)
     if classes is not None:
         remedy = f"They fit this cfg with classes={classes}: name that one"

@@ -57,15 +57,15 @@ def prune(
     with _one_thread():
         selection = select(network, options)
         gammas = _Gammas(network, selection)
-    told = network
-    if pictures is not None and gammas.removed_share:
-        told = reconstructed(network, selection, pictures())
-    with _one_thread():
-        masked = silenced(told, selection)
+        masked = silenced(network, selection)
         small = compact(masked, selection)
         images = check_images(network.cfg).to(next(network.parameters()).device)
+        folding = measure_folding(small, silenced(network, selection, fold=False), images)
+    if pictures is not None and gammas.removed_share:
+        masked = silenced(reconstructed(network, selection, pictures()), selection)
+        small = compact(masked, selection)
+    with _one_thread():
         check = compare_compact(small, masked, images)
-        folding = measure_folding(small, silenced(told, selection, fold=False), images)
     predictions = [predict(dpu_layers(each.cfg), options.board) for each in (network, small)]
     rows = layer_rows(network, small, selected_cfg(network.cfg, selection)[1], predictions)
     normalised = [row for row in rows if _has_gammas(network, row.layer)]

@@ -53,7 +53,7 @@ def with_new_statistics(result: PruneResult, batches: Iterable[Tensor]) -> Prune
     Where nothing live was cut, nothing shifted: the statistics are kept, and the log says so.
     """
     if result.report.cut_nothing_live:
-        log.info("BN statistics kept: all that was cut was at zero, so they fit as they are")
+        log.info("BN statistics kept: nothing at work was cut, so they fit as they are")
         return result
     pictures = recalibrate(result.network, batches)
     return replace(result, report=replace(result.report, recalibration_images=pictures))

@@ -15,7 +15,6 @@ import copy
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 

@@ -140,9 +140,10 @@ class PruneReport:
         ]
         if self.recalibration_images:
             lines.append(_named("BN statistics", f"estimated anew on {self.recalibration_images} images"))
-        return "\n".join([*lines, *(f"note: {note}" for note in self._notes())])
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
-    def _notes(self) -> list[str]:
+    @property
+    def notes(self) -> list[str]:
         """What a reader may not expect."""
         notes = []
         removed, asked = self.channels_removed_share or 0, self.channels_asked_share or 0

@@ -167,6 +167,8 @@ def _headline(results: dict[str, Any], folder: Path) -> str:
     parts = [str(folder / results["bundle"])] if "bundle" in results else []
     if "params" in results:
         parts.append(f"{results['params']:,} parameters, {results['gmacs']:.3f} GMACs")
+    if "predicted_dpu_ms" in results:
+        parts.append(f"{results['predicted_dpu_ms']:.2f} ms predicted on the DPU")
     if "compact_vs_masked_max_abs" in results:
         parts.append(f"compact_vs_masked_max_abs {results['compact_vs_masked_max_abs']:.1e}")
     if "map50_float" in results:  # of quantize its own is the int8 one

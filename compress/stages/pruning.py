@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from compress.stages.cut import cut, prune_options
 from compress.stages.folder import StageKey
 from compress.stages.rounds import cut_in_rounds
 from compress.stages.run import Run
+
+log = logging.getLogger(__name__)
 
 
 def prune_key(run: Run) -> StageKey:
@@ -31,12 +34,15 @@ def run_prune(run: Run, folder: Path) -> dict[str, Any]:
     else:
         made = cut(run, network, prune_options(run.config.prune))
     report = made.report
+    for note in report.notes:
+        log.info("prune     note: %s", note)
     save_model(made.network, folder)
     write_text(folder / "prune.json", report.to_json() + "\n")
     draw_layers(report, folder / "figure3_pruned_layers.svg")
     return {
         "params": report.params_after,
         "gmacs": report.gmacs_after,
+        "predicted_dpu_ms": report.predicted_dpu_ms_after,
         "map50_straight": made.map50_straight,
         "map50": made.map50,
         "map50_95": made.map50_95,

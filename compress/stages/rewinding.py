@@ -10,6 +10,7 @@ Source: Renda, Frankle & Carbin, Comparing rewinding and fine-tuning in neural n
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 from board_app.core.errors import InputError
@@ -21,6 +22,8 @@ from compress.pruning.reconstruction import reconstructed
 from compress.pruning.surgery import compact
 from compress.stages.cut import prune_options
 from compress.stages.run import Run
+
+log = logging.getLogger(__name__)
 
 
 def rewound(run: Run) -> DarknetNetwork:
@@ -42,6 +45,7 @@ def rewound(run: Run) -> DarknetNetwork:
     weights = run.config.network.weights
     assert weights is not None  # as the config was checked for
     load_weights(network, weights, partial=True)
+    log.info("rewound to %s, with the channels that the sparse training left and its heads", weights)
     images = run.config.prune.recalibration_images
     if images:
         pictures = partial(training_batches, run.images(augmented=False), images)

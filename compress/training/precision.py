@@ -30,7 +30,7 @@ def computes_bf16(device: torch.device) -> bool:
 
 
 def check_precision(precision: Precision, device: torch.device) -> None:
-    """Warn of a precision that is slow on a device.
+    """Tell what `auto` is on a device, and warn of a precision that is slow on it.
 
     Raises:
         UsageError: the device cannot compute in it.
@@ -40,6 +40,8 @@ def check_precision(precision: Precision, device: torch.device) -> None:
             "precision fp16: expected a GPU, found none that torch can use. Take auto (bf16 where the machine has "
             "instructions for it, else float32), bf16 or float32"
         )
+    if precision == "auto":
+        log.info("precision auto: %s", "bf16" if computes_bf16(device) else "float32, without instructions for bf16")
     if precision == "bf16" and not computes_bf16(device):
         log.warning(
             "precision bf16: found no instructions for it here, so training will be several times as slow as in "
