@@ -36,6 +36,22 @@ def check_starting_point(config: CompressConfig) -> None:
         UsageError: the cfg or the weights are not there; more blocks are to be cut than the network has; the pruned
             network shall go back to weights and cannot; a preference has nothing to choose from.
     """
+    network, complaints = config.network, complaints_of(config)
+    if complaints:
+        raise UsageError("\n".join(complaints))
+    cfg = starting_cfg(network, classes=1)
+    check_trainable(cfg)
+    warn_of_hindrances(cfg)
+    blocks = len(removable_blocks(cfg))
+    if config.prune.blocks != "auto" and config.prune.blocks > blocks:
+        raise UsageError(
+            f"'blocks' in [prune]: expected at most {blocks}, as many as {network.cfg or network.topology} has, "
+            f"found {config.prune.blocks}. Lower it: at most `blocks: {blocks}`"
+        )
+
+
+def complaints_of(config: CompressConfig) -> list[str]:
+    """A line for everything that is not there, or that keys ask for and cannot have together."""
     network, complaints = config.network, []
     for key, path in (("cfg", network.cfg), ("weights", network.weights)):
         if path is not None and not path.is_file():
@@ -53,17 +69,7 @@ def check_starting_point(config: CompressConfig) -> None:
             "'prefer' in [prune]: expected target_params or target_gmacs beside accuracy, found neither: without one "
             "all cuts are chosen alike. Give one, or leave 'prefer' out"
         )
-    if complaints:
-        raise UsageError("\n".join(complaints))
-    cfg = starting_cfg(network, classes=1)
-    check_trainable(cfg)
-    warn_of_hindrances(cfg)
-    blocks = len(removable_blocks(cfg))
-    if config.prune.blocks != "auto" and config.prune.blocks > blocks:
-        raise UsageError(
-            f"'blocks' in [prune]: expected at most {blocks}, as many as {network.cfg or network.topology} has, "
-            f"found {config.prune.blocks}. Lower it: at most `blocks: {blocks}`"
-        )
+    return complaints
 
 
 def warn_of_a_refusal(cfg: Cfg) -> None:

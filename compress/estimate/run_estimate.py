@@ -11,7 +11,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from board_app.core.errors import UsageError
 from compress.config import CompressConfig, TrainingConfig
 from compress.darknet.cfg import Cfg, read_cfg
 from compress.darknet.cost import gmacs, parameter_count
@@ -27,11 +26,11 @@ from compress.quantization import QuantizedNetwork, quantize
 from compress.quantization.grid_network import GridNetwork
 from compress.quantization.quantizer import Equalization
 from compress.quantization.report import measure
+from compress.stages.cut import check_target, prune_options
 from compress.stages.driver import STAGE_NAMES
-from compress.stages.pruning import prune_options
 from compress.stages.run import Run
 from compress.stages.training import initialise, teaching
-from compress.starting_point import check_starting_point, starting_cfg
+from compress.starting_point import complaints_of, starting_cfg
 from compress.training import processes
 from compress.training.batch import StepHook
 from compress.training.evaluation import evaluate
@@ -73,16 +72,14 @@ def estimate_run(config: CompressConfig, until: str, images: int | None = None) 
     network = config.network.model_copy(update={"weights": None})  # which need not be there yet, and cost nothing,
     distill = config.distill.model_copy(update={"rewind": False})  # as going back to them does
     run = Run(config.model_copy(update={"network": network, "distill": distill}))
-    try:
-        check_starting_point(config)
-    except UsageError as error:
-        log.warning("the run itself would be refused: %s", error)
+    for complaint in complaints_of(config):
+        log.warning("the run itself would be refused: %s", complaint)
     torch.set_num_threads(processes.threads(config.threads))
     with pictures_of(run, images) as pictures:
         here, estimator = available_bytes(), _Estimator(run, pictures)
         wanted = [name for name in STAGE_NAMES if name in run.stages_to(until)]
         if "sparsify" in wanted or "prune" in wanted:
-            estimator.check_cut()
+            estimator.check_target()
         stages = [_estimated(estimator, name) for name in wanted]
         return RunEstimate(tuple(stages), pictures.splits, pictures.note, here)
 
@@ -177,13 +174,13 @@ class _Estimator:
             "bundle", *size, 0, 0.1, 0.0, 0, 0, 2 * _FLOAT_BYTES * size[0], "estimated from the parameters"
         )
 
-    def check_cut(self) -> None:
+    def check_target(self) -> None:
         """Refuse a target that is out of reach, at the run's own size: steps are measured at smaller ones.
 
         Raises:
             InputError: it is.
         """
-        assert self._small
+        check_target(self._full, self.run.config.prune)
 
     def _plain(self, input_hw: tuple[int, int]) -> tuple[DarknetNetwork, StepHook]:
         return _fresh(self._full, input_hw), StepHook()

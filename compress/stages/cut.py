@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from compress.config import PruneConfig
+from compress.darknet.cfg import Cfg
 from compress.darknet.network import DarknetNetwork
-from compress.pruning import PruneOptions, PruneReport, prune
+from compress.pruning import PruneOptions, PruneReport, prune, select
 from compress.pruning.recalibration import training_batches, with_new_statistics
+from compress.pruning.testing import with_scales
 from compress.stages.run import Run
 from compress.training.evaluation import evaluate
 
@@ -18,6 +20,17 @@ _OF_THE_STAGE = {"recalibration_images", "rounds", "between", "floor_map50"}  # 
 def prune_options(config: PruneConfig) -> PruneOptions:
     """What the pruner is asked for."""
     return PruneOptions(**config.model_dump(exclude=_OF_THE_STAGE))
+
+
+def check_target(cfg: Cfg, config: PruneConfig) -> None:
+    """Refuse a target that no cut of a cfg reaches: that hangs on no scales, so random ones will do, and no weights.
+
+    Raises:
+        InputError: it is out of reach.
+    """
+    options = prune_options(config)
+    if options.has_target:
+        select(with_scales(cfg), options)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ from compress.darknet.model_files import model_paths
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.weights import load_weights
 from compress.data.class_counts import check_classes
-from compress.pruning import select
-from compress.pruning.testing import with_scales
-from compress.stages.cut import prune_options
+from compress.stages.cut import check_target
 from compress.stages.run import Run
 from compress.starting_point import starting_cfg, warn_of_a_refusal
 from compress.training.teacher import head_differences
@@ -36,7 +34,7 @@ def check_before(run: Run, stages: Collection[str]) -> None:
     if _MEASURED.intersection(stages):
         checks.append(lambda: _check_validation(run))
     if "prune" in stages and not _is_cut(run):
-        checks.append(lambda: _check_cut(run))
+        checks.append(lambda: check_target(_cfg_of(run, "sparsify", "train"), run.config.prune))
     if "distill" in stages:
         checks.append(lambda: _check_teacher(run))
         if run.config.distill.rewind and "train" not in stages:  # which meets the same at once
@@ -69,13 +67,6 @@ def _is_cut(run: Run) -> bool:
     except InputError:  # told when it is its turn, or replaced
         return False
     return document is not None and document["settings"].get("prune") == run.config.prune.model_dump(mode="json")
-
-
-def _check_cut(run: Run) -> None:
-    """A target is reached, or not, whatever the scales are; the network has random ones, and no weights."""
-    options = prune_options(run.config.prune)
-    if options.has_target:
-        select(with_scales(_cfg_of(run, "sparsify", "train")), options)
 
 
 def _check_weights(run: Run) -> None:
