@@ -9,37 +9,50 @@ simulated in the DPU's arithmetic.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 from board_app.core.errors import InputError
-from compress.stages import STAGE_NAMES
-from compress.stages.folder import StageFolder
 
-STAGES = STAGE_NAMES[: STAGE_NAMES.index("quantize") + 1]
+LAST = "quantize"
 
 
-def points_of(run: Path) -> list[float]:
+def points_of(run: Path) -> dict[str, float]:
     """mAP50 in per cent after every stage, the int8 network's after `quantize`, and what is between last and first.
 
     Raises:
-        InputError: there is no such folder, or a stage in it is not finished.
+        InputError: there is no such folder, or it has no finished quantize stage.
     """
-    if not run.is_dir():
-        raise InputError(f"expected the folder of a run, found none at {run}. Correct the path")
-    points = [100 * float(StageFolder(run, stage).results()["map50"]) for stage in STAGES]
-    return [*points, points[-1] - points[0]]
+    summary = run / "summary.json"
+    if not summary.is_file():
+        raise InputError(f"expected the folder of a run, found no {summary}. Correct the path")
+    rows = {row["model"]: row for row in json.loads(summary.read_text(encoding="utf-8"))["rows"]}
+    if LAST not in rows:
+        raise InputError(f"{run}: expected a run with all stages to {LAST}, found {', '.join(rows)}. Finish it")
+    rows.pop("bundle", None)
+    points = {stage: 100 * row["map50_int8" if stage == LAST else "map50_float"] for stage, row in rows.items()}
+    first = next(iter(points))
+    return points | {f"{LAST} - {first}": points[LAST] - points[first]}
 
 
 def table(runs: Sequence[Path]) -> list[str]:
-    """The lines: a row for every run, then mean and standard deviation."""
-    points = [points_of(run) for run in runs]
+    """The lines: a row for every run, then mean and standard deviation.
+
+    Raises:
+        InputError: a run is not finished, or has other stages than the first one.
+    """
+    named = [points_of(run) for run in runs]
+    for run, points_of_run in zip(runs, named, strict=True):
+        if points_of_run.keys() != named[0].keys():
+            raise InputError(f"{run}: expected the stages of {runs[0]}, found others. Name runs of the same stages")
+    points = [list(points_of_run.values()) for points_of_run in named]
     rows = [(str(run), values) for run, values in zip(runs, points, strict=True)]
     rows.append(("mean", [statistics.mean(column) for column in zip(*points, strict=True)]))
     if len(runs) > 1:
         rows.append(("standard deviation", [statistics.stdev(column) for column in zip(*points, strict=True)]))
-    lines = [f"| mAP50, % | {' | '.join(STAGES)} | quantize - train |", "| --- |" + " ---: |" * (len(STAGES) + 1)]
+    lines = [f"| mAP50, % | {' | '.join(named[0])} |", "| --- |" + " ---: |" * len(named[0])]
     return lines + [f"| {name} | {' | '.join(f'{value:.1f}' for value in values)} |" for name, values in rows]
 
 

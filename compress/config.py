@@ -209,6 +209,8 @@ class PruneConfig(_Section):
     """What the prune stage cuts and the sparse training aims at."""
 
     method: Literal["cost", "slimming"] = "cost"  # slimming: the published way, to compare with
+    importance: Literal["gamma", "reconstruction"] = "gamma"  # of a channel: its scale, made small by sparse training;
+    # reconstruction: how much of what is read it explains over pictures, without sparse training
     channels: Share = 0.85
     blocks: BlockCount = Field(default="auto", description="Write how many, or auto")  # auto: none without a target,
     # else as many as pay
@@ -234,10 +236,20 @@ class PruneConfig(_Section):
         return self
 
     @model_validator(mode="after")
+    def _reconstruction_sees_pictures(self) -> PruneConfig:
+        if self.importance == "reconstruction" and (self.method == "slimming" or not self.recalibration_images):
+            raise ValueError("expected method cost and some recalibration_images beside importance reconstruction")
+        return self
+
+    @model_validator(mode="after")
     def _between_rounds(self) -> PruneConfig:
         if self.rounds == 1 and (self.between or self.floor_map50 is not None):
             raise ValueError("expected rounds of at least 2 beside between or floor_map50")
         return self
+
+    def result_settings(self) -> dict[str, Any]:
+        """What the cut follows from; what was cut before there was `importance` is what it is by gamma."""
+        return self.model_dump(mode="json", exclude={"importance"} if self.importance == "gamma" else set())
 
 
 class DistillConfig(TaughtTrainingConfig):

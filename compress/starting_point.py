@@ -63,8 +63,14 @@ def complaints_of(config: CompressConfig) -> list[str]:
         complaints += _missing_files("'teacher' in [distill]", config.distill.teacher)
     if config.distill.rewind:
         complaints += _no_way_back(config)
-    prune = config.prune
-    if prune.prefer == "accuracy" and not (prune.target_params or prune.target_gmacs or config.search.target_params):
+    prune, search = config.prune, config.search
+    sized = prune.target_params or prune.target_gmacs or search.target_params
+    if prune.importance == "reconstruction" and not (sized or prune.target_ms or search.target_ms):
+        complaints.append(
+            "'importance' in [prune]: expected a target beside reconstruction, found none. Give target_params, "
+            "target_gmacs or target_ms, or leave 'importance' out"
+        )
+    if prune.prefer == "accuracy" and not sized:
         complaints.append(
             "'prefer' in [prune]: expected target_params or target_gmacs beside accuracy, found neither: without one "
             "all cuts are chosen alike. Give one, or leave 'prefer' out"

@@ -203,7 +203,8 @@ class _Estimator:
         forget_peak()
         network = randomise(DarknetNetwork(self._full))
         started = time.monotonic()
-        small = prune(network, prune_options(self.run.config.prune)).network.cfg
+        options = replace(prune_options(self.run.config.prune), importance="gamma")
+        small = prune(network, options).network.cfg
         return small, time.monotonic() - started, peak()
 
     @property

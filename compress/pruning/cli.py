@@ -16,7 +16,10 @@ from compress.stage_flags import add_stage_flags, network_files, wants_config
 
 log = logging.getLogger(__name__)
 TARGETS = ("target_params", "target_gmacs", "target_ms")
-WISHES = ("method", "channels", "blocks", *TARGETS, "board", "prefer", "width_multiple", "min_share", "min_channels")
+WISHES = (
+    *("method", "importance", "channels", "blocks", *TARGETS, "board", "prefer"),
+    *("width_multiple", "min_share", "min_channels"),
+)
 RESULTS = ("model.cfg", "model.weights", "prune.json", "layers.png")
 
 
@@ -54,6 +57,12 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
         "--prefer",
         choices=("speed", "accuracy"),
         help="of the cuts that reach a target in parameters or GMACs the fast ones, or those that lose least (speed)",
+    )
+    parser.add_argument(
+        "--importance",
+        choices=("gamma", "reconstruction"),
+        help="of a channel: its scale, which a sparse training made small; or how much of what is read it explains on "
+        "the images of --calibration (gamma)",
     )
     parser.add_argument("--width-multiple", type=int, metavar="N", help="of kept widths (8 with a target, else 1)")
     parser.add_argument(

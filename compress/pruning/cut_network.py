@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -19,6 +19,11 @@ _NOTHING = Costs(0, 0, 0.0)
 class CutNetwork:
     """Starts as the whole network; of a group cut to some units the most important ones are kept.
 
+    Args:
+        network: is not changed.
+        board: whose DPU the time is predicted for.
+        importance: of every convolution with batch normalisation its channels', float64 (C,); None: by their scales
+            (compress.pruning.importance).
     Attributes:
         groups: in the order of `channel_groups`; a `group` below is a position in it.
         units: how many of every group are kept.
@@ -32,13 +37,14 @@ class CutNetwork:
             output channels that a unit gives it.
     """
 
-    def __init__(self, network: DarknetNetwork, board: str) -> None:
+    def __init__(self, network: DarknetNetwork, board: str, importance: Mapping[int, np.ndarray] | None = None) -> None:
         self.groups = channel_groups(network.cfg)
         self.units = [group.units for group in self.groups]
         self.blocks = removable_blocks(network.cfg)
         self._group_of = {conv: position for position, group in enumerate(self.groups) for conv in group.members}
         prunable = {conv for group in self.groups if group.prunable for conv in group.members}
-        self._importance = channel_importance(network, prunable | {block.second_conv for block in self.blocks})
+        counted = prunable | {block.second_conv for block in self.blocks}
+        self._importance = channel_importance(network, counted) if importance is None else importance
         self._shifts = {conv: betas(network, conv) for conv in prunable}
         self._removed: set[Block] = set()
         self._gone: set[int] = set()  # convolutions of removed blocks

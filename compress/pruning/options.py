@@ -18,6 +18,7 @@ from dpu.architecture import board as board_named
 
 METHODS = ("cost", "slimming")
 PREFERENCES = ("speed", "accuracy")
+IMPORTANCES = ("gamma", "reconstruction")
 _TARGETS = ("target_params", "target_gmacs", "target_ms")
 
 
@@ -28,6 +29,9 @@ class PruneOptions:
     Attributes:
         method: "cost" weighs what a cut loses against what it saves (compress.pruning.search; without a target,
             compress.pruning.ranking); "slimming" is the published way (compress.pruning.slimming).
+        importance: of a channel, "gamma": the size of its scale, which a sparse training has made small where it may go
+            (compress.pruning.importance); "reconstruction": how much of what is read it explains over pictures
+            (compress.pruning.explained), with method "cost" and a target.
         channels: share of the prunable channels to remove from what is left without the blocks, 0 to 1; a channel
             that shortcuts tie counts once for every convolution that has it. With a target it does not count.
         blocks: residual blocks to leave out, the weakest first; "auto": with a target as many as pay, else none.
@@ -48,6 +52,7 @@ class PruneOptions:
     """
 
     method: Literal["cost", "slimming"] = "cost"
+    importance: Literal["gamma", "reconstruction"] = "gamma"
     channels: float = 0.85
     blocks: int | Literal["auto"] = "auto"
     min_share: float = 0.01
@@ -75,7 +80,7 @@ class PruneOptions:
                 limit = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
                 raise UsageError(f"{name}: expected {limit}, found {value}. Correct it.")
         board_named(self.board)
-        for name, known in (("method", METHODS), ("prefer", PREFERENCES)):
+        for name, known in (("method", METHODS), ("prefer", PREFERENCES), ("importance", IMPORTANCES)):
             if getattr(self, name) not in known:
                 raise UsageError(f"{name}: expected {' or '.join(known)}, found {getattr(self, name)!r}. Correct it.")
         if self.method == "slimming" and (self.has_target or self.width_multiple not in (None, 1)):
@@ -83,6 +88,11 @@ class PruneOptions:
             raise UsageError(
                 f"method: expected a share of channels and free widths with 'slimming', found {wrong}. "
                 "Leave it out, or take method 'cost'."
+            )
+        if self.importance == "reconstruction" and (self.method == "slimming" or not self.has_target):
+            raise UsageError(
+                "importance: expected method 'cost' and a target beside 'reconstruction', found "
+                f"{'method slimming' if self.method == 'slimming' else 'no target'}. Change that, or leave it out."
             )
         if self.prefer == "accuracy" and self.target_params is None and self.target_gmacs is None:
             raise UsageError(

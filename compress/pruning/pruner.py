@@ -45,8 +45,9 @@ def prune(
     Args:
         network: in evaluation mode.
         options: what is asked for.
-        pictures: batches, float32 (N, 3, H, W) in 0..1, over which what stays learns to tell what goes, where that is
-            at work (compress.pruning.reconstruction); None: only constants are carried on.
+        pictures: batches, float32 (N, 3, H, W) in 0..1, over which channels are chosen where the options ask for it,
+            and what stays learns to tell what goes, where that is at work (compress.pruning.reconstruction); None: only
+            constants are carried on.
     Raises:
         InputError: the cfg has not so many blocks, or a target is out of reach.
         RoadslimError: the small network does not equal the masked one.
@@ -54,8 +55,8 @@ def prune(
     from dpu.latency import predict
 
     started = time.monotonic()
+    selection = select(network, options, pictures)
     with _one_thread():
-        selection = select(network, options)
         gammas = _Gammas(network, selection)
         masked = silenced(network, selection)
         small = compact(masked, selection)

@@ -12,13 +12,13 @@ over feature maps; theirs solves for all taps of a layer, one layer after anothe
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from compress.darknet.network import ConvolutionLayer, DarknetNetwork
+from compress.pruning.moments import Moments, moments_of_inputs
 from compress.pruning.options import Selection
 from compress.pruning.selection import kept_inputs
 from compress.pruning.surgery import give
@@ -36,69 +36,14 @@ def reconstructed(network: DarknetNetwork, selection: Selection, batches: Iterab
         batches: pictures, float32 (N, 3, H, W) in 0..1.
     """
     losing = {conv: kept for conv, kept in kept_inputs(network.cfg, selection).items() if not kept.all()}
-    moments = _moments_of_inputs(network, losing, batches)
+    moments = moments_of_inputs(network, losing, batches)
     copied = copy.deepcopy(network)
     for conv, of_input in moments.items():
         _do_without(copied.convolution(conv), torch.from_numpy(~losing[conv]), of_input)
     return copied
 
 
-class _Moments:
-    """Mean (C,) and covariance (C, C) of a map's channels over all pixels of all pictures, float64 on the CPU.
-
-    Maps are summed up around the first one's mean, so that float32 products lose nothing to a large mean.
-
-    Attributes:
-        pixels: how many there were.
-    """
-
-    def __init__(self) -> None:
-        self._shift: Tensor | None = None
-        self.pixels, self._sum, self._products = 0, torch.tensor(0.0), torch.tensor(0.0)
-
-    def add(self, maps: Tensor) -> None:
-        """Maps (N, C, H, W)."""
-        values = maps.detach().float().transpose(0, 1).flatten(1)  # (C, pixels)
-        if self._shift is None:
-            self._shift = values.mean(1, keepdim=True)
-        values = values - self._shift
-        self.pixels += values.shape[1]
-        self._sum = self._sum + values.sum(1).double().cpu()
-        self._products = self._products + (values @ values.T).double().cpu()
-
-    @property
-    def mean(self) -> Tensor:
-        assert self._shift is not None
-        return self._shift.flatten().double().cpu() + self._sum / self.pixels
-
-    @property
-    def covariance(self) -> Tensor:
-        mean = self._sum / self.pixels
-        return self._products / self.pixels - mean.outer(mean)
-
-
-def _moments_of_inputs(
-    network: DarknetNetwork, convs: Iterable[int], batches: Iterable[Tensor]
-) -> Mapping[int, _Moments]:
-    """What these convolutions read, in one run over the pictures."""
-    network.eval()
-    device = next(network.parameters()).device
-    moments = {conv: _Moments() for conv in convs}
-
-    def listen(conv: int, layer: nn.Module, read: tuple[Tensor, ...]) -> None:
-        moments[conv].add(read[0])
-
-    hooks = [network.convolution(conv).register_forward_pre_hook(partial(listen, conv)) for conv in moments]
-    try:
-        for batch in batches:
-            network(batch.to(device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {conv: of_input for conv, of_input in moments.items() if of_input.pixels}  # no head needs the others
-
-
-def _do_without(layer: ConvolutionLayer, gone: Tensor, moments: _Moments) -> None:
+def _do_without(layer: ConvolutionLayer, gone: Tensor, moments: Moments) -> None:
     """Put what the channels that go, bool (C,), gave to the layer into what it makes of the others; in place."""
     covariance, mean = moments.covariance, moments.mean
     among_kept = covariance[~gone][:, ~gone]

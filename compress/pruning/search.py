@@ -13,8 +13,10 @@ Yang et al., NetAdapt, arXiv:1804.03230 (steps towards a target in measured cost
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
+
+import numpy as np
 
 from board_app.core.errors import InputError
 from compress.darknet.network import DarknetNetwork
@@ -31,13 +33,20 @@ _LEVELS = 128  # about so many widths of a group are tried
 _LEAST_COST = 1e-15  # in shares; what saves less comes last, unless it loses nothing
 
 
-def search(network: DarknetNetwork, options: PruneOptions) -> Selection:
+def search(
+    network: DarknetNetwork, options: PruneOptions, importance: Mapping[int, np.ndarray] | None = None
+) -> Selection:
     """The choice that meets all targets of the options, the tightest to 2 %; the network is not changed.
+
+    Args:
+        network: in evaluation mode.
+        options: what is asked for.
+        importance: as CutNetwork takes it.
 
     Raises:
         InputError: a target is out of reach, or there are fewer blocks than asked for.
     """
-    cut = CutNetwork(network, options.board)
+    cut = CutNetwork(network, options.board, importance)
     targets = Targets(options, cut.costs)
     free = list(cut.blocks)
     if options.block_count is not None:

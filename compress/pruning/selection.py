@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Iterable
 
+import numpy as np
+from torch import Tensor
+
+from board_app.core.errors import UsageError
 from compress.darknet.cfg import INPUT, Cfg, layer_sources
 from compress.darknet.network import DarknetNetwork
 from compress.pruning.blocks import with_widths, without_layers
+from compress.pruning.explained import explained_importance
 from compress.pruning.groups import layer_channels
 from compress.pruning.options import PruneOptions, Selection
 from compress.pruning.ranking import rank
@@ -14,12 +19,26 @@ from compress.pruning.search import search
 from compress.pruning.slimming import slim
 
 
-def select(network: DarknetNetwork, options: PruneOptions) -> Selection:
+def select(
+    network: DarknetNetwork, options: PruneOptions, pictures: Callable[[], Iterable[Tensor]] | None = None
+) -> Selection:
     """The blocks and channels to cut; the network is not changed.
 
+    Args:
+        network: in evaluation mode.
+        options: what is asked for.
+        pictures: batches, float32 (N, 3, H, W) in 0..1, which the importance `reconstruction` is found over.
     Raises:
+        UsageError: that importance is asked for without pictures.
         InputError: there are fewer removable blocks than asked for, or a target is out of reach.
     """
+    if options.importance == "reconstruction":
+        if pictures is None:
+            raise UsageError(
+                "importance: expected pictures beside 'reconstruction', found none. Name a folder of them: "
+                "--calibration FOLDER, or recalibration_images in a CONFIG"
+            )
+        return search(network, options, explained_importance(network, pictures()))
     if options.method == "slimming":
         return slim(network, options)
     return search(network, options) if options.has_target else rank(network, options)

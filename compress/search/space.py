@@ -27,6 +27,7 @@ _RANGES = {
     "target_ms": ("prune", "target_ms"),
     "target_params": ("prune", "target_params"),
 }
+_NO_SPARSE_TRAINING = "with 'importance' in [prune] nothing is trained sparse"
 _WHOLE_NUMBERS = ("target_params",)
 _LOGARITHMIC = ("strength", "target_ms", "target_params")  # ten per cent more means the same all over the range
 
@@ -103,6 +104,7 @@ def check_space(config: CompressConfig) -> None:
     for key, idle, instead in (
         ("width", config.network.cfg, "'cfg' in [network] names a network of its own widths"),
         ("strength", config.sparsify.method != "scheduled", "'method' in [sparsify] has no strength"),
+        *((key, prune.importance != "gamma", _NO_SPARSE_TRAINING) for key in ("strength", "sparsify_epochs")),
         ("channels", prune.target_ms or prune.target_params or prune.target_gmacs, "a target in [prune] decides"),
     ):
         if getattr(config.search, key) is not None and idle:

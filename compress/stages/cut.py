@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from compress.config import PruneConfig
@@ -30,7 +30,7 @@ def check_target(cfg: Cfg, config: PruneConfig) -> None:
     """
     options = prune_options(config)
     if options.has_target:
-        select(with_scales(cfg), options)
+        select(with_scales(cfg), replace(options, importance="gamma"))
 
 
 @dataclass(frozen=True)

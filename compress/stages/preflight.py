@@ -33,6 +33,8 @@ def check_before(run: Run, stages: Collection[str]) -> None:
         checks.append(lambda: check_classes(run.training_data))
     if _MEASURED.intersection(stages):
         checks.append(lambda: _check_validation(run))
+    if "sparsify" in stages:
+        checks.append(lambda: _check_importance(run))
     if "prune" in stages and not _is_cut(run):
         checks.append(lambda: check_target(_cfg_of(run, "sparsify", "train"), run.config.prune))
     if "distill" in stages:
@@ -66,7 +68,15 @@ def _is_cut(run: Run) -> bool:
         document = run.folder("prune").read()
     except InputError:  # told when it is its turn, or replaced
         return False
-    return document is not None and document["settings"].get("prune") == run.config.prune.model_dump(mode="json")
+    return document is not None and document["settings"].get("prune") == run.config.prune.result_settings()
+
+
+def _check_importance(run: Run) -> None:
+    if run.config.prune.importance != "gamma":
+        raise InputError(
+            "'importance' in [prune]: expected gamma for a sparse training, whose scales tell what may go, found "
+            f"{run.config.prune.importance}. Take gamma, or go on with `roadslim prune CONFIG`, which needs none"
+        )
 
 
 def _check_weights(run: Run) -> None:

@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 def prune_key(run: Run) -> StageKey:
-    """The sparse network, what to cut, and the data that settles, tunes and measures the result."""
-    inputs = {"sparsify": run.network_hashes("sparsify"), "data": run.data_hashes}
-    settings: dict[str, Any] = {"prune": run.config.prune.model_dump(mode="json")}
+    """The network to prune, what to cut, and the data that settles, tunes and measures the result."""
+    inputs = {run.uncut: run.network_hashes(run.uncut), "data": run.data_hashes}
+    settings: dict[str, Any] = {"prune": run.config.prune.result_settings()}
     if run.config.prune.between:
         settings |= {"augment": run.config.augment.model_dump(mode="json"), "seed": run.config.seed}
     return StageKey(inputs, settings)
@@ -28,7 +28,7 @@ def prune_key(run: Run) -> StageKey:
 
 def run_prune(run: Run, folder: Path) -> dict[str, Any]:
     """Prune channels and blocks; fails when a compact network does not equal the masked one."""
-    network = run.load_network("sparsify")
+    network = run.load_network(run.uncut)
     if run.config.prune.rounds > 1:
         made = cut_in_rounds(run, network, folder)
     else:

@@ -1,8 +1,8 @@
 """The pruned network with the weights of [network] in it, cut alike.
 
 What is left of a pretrained network then learns the task once more, from weights that no training pictures have worn:
-where those are few, the sparse training has taken general features for the pictures' own. The channels stay those that
-the sparse training chose, and what the pretrained file does not have, the heads, stays as that training left it. In the
+where those are few, training has taken general features for the pictures' own. The channels stay those that the prune
+stage chose, and what the pretrained file does not have, the heads, stays as the pruned network has it. In the
 pretrained network the others are at work, so what stays makes up for them (compress.pruning.reconstruction).
 
 Source: Renda, Frankle & Carbin, Comparing rewinding and fine-tuning in neural network pruning, arXiv:2003.02389.
@@ -30,25 +30,25 @@ def rewound(run: Run) -> DarknetNetwork:
     """The network that the prune stage left, in eval mode, with `network.weights` of the config in it.
 
     Raises:
-        InputError: the finished cut is of another sparse network or other settings than the run's, or the weights are
+        InputError: the finished cut is of another network or other settings than the run's, or the weights are
             of another cfg.
     """
     made = run.folder("prune").finished()
-    wanted = run.network_hashes("sparsify"), run.config.prune.model_dump(mode="json")
-    if (made["inputs"]["sparsify"], made["settings"]["prune"]) != wanted:
+    wanted = run.network_hashes(run.uncut), run.config.prune.result_settings()
+    if (made["inputs"].get(run.uncut), made["settings"]["prune"]) != wanted:
         raise InputError(
-            f"{run.folder('prune').path}: expected the cut that [prune] asks for, of this run's sparse network, found "
+            f"{run.folder('prune').path}: expected the cut that [prune] asks for, of this run's own network, found "
             "one of another network or other settings. Make it again: `roadslim prune CONFIG`"
         )
-    network = run.load_network("sparsify")
-    selection = select(network, prune_options(run.config.prune))
+    network = run.load_network(run.uncut)
+    images = run.config.prune.recalibration_images
+    pictures = partial(training_batches, run.images(augmented=False), images)
+    selection = select(network, prune_options(run.config.prune), pictures)
     weights = run.config.network.weights
     assert weights is not None  # as the config was checked for
     load_weights(network, weights, partial=True)
-    log.info("rewound to %s, with the channels that the sparse training left and its heads", weights)
-    images = run.config.prune.recalibration_images
+    log.info("rewound to %s, with the channels and heads of the pruned network", weights)
     if images:
-        pictures = partial(training_batches, run.images(augmented=False), images)
         recalibrate(network, pictures())  # the file's statistics are of other pictures
         network = reconstructed(network, selection, pictures())
     return compact(network, selection)

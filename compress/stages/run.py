@@ -81,6 +81,13 @@ class Run:
             data.samples, config.network.input_hw, augment, config.seed, self.class_names, config.cache_mb
         )
 
+    @property
+    def uncut(self) -> str:
+        """The stage whose network is pruned: the trained one where channels are chosen by no scales."""
+        if self.config.prune.importance == "reconstruction" and self.config.given.sparsify is None:
+            return "train"
+        return STARTS_FROM["prune"]
+
     def stages_to(self, stage: str) -> set[str]:
         """The stage and all that it needs, but for what the given networks stand for."""
         needed: set[str] = set()
@@ -90,7 +97,8 @@ class Run:
             if name in needed or getattr(self.config.given, name, None):
                 continue
             needed.add(name)
-            asked += [STARTS_FROM[name]] if name in STARTS_FROM else []
+            if name in STARTS_FROM:
+                asked.append(self.uncut if name == "prune" else STARTS_FROM[name])
             teacher = self.config.distill.teacher
             asked += [teacher] if name == "distill" and isinstance(teacher, str) else []
         return needed

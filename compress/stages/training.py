@@ -75,7 +75,7 @@ def initialise(network: DarknetNetwork) -> None:
 def sparsify_key(run: Run) -> StageKey:
     """The trained network, the data, the training's settings and what is to be cut."""
     inputs = {"data": run.data_hashes, "train": run.network_hashes("train")}
-    prune = run.config.prune.model_dump(mode="json")
+    prune = run.config.prune.result_settings()
     return StageKey(inputs, _settings(run, run.config.sparsify) | {"prune": prune})
 
 

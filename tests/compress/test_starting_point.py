@@ -99,9 +99,17 @@ def test_there_must_be_weights_to_go_back_to(tmp_path: Path) -> None:
 
 
 def test_a_preference_needs_something_to_choose_from() -> None:
-    """A search may say how many parameters stay; milliseconds alone leave no choice."""
+    """A search may say how much stays; milliseconds alone leave no choice, but channels to be chosen."""
     prune = {"prefer": "accuracy", "blocks": 0}
     with pytest.raises(UsageError, match=r"'prefer' in \[prune\]: expected target_params or target_gmacs"):
         check_starting_point(CompressConfig(name="a", data="d", prune={**prune, "target_ms": 1.0}))
-    for wanted in ({"prune": {**prune, "target_gmacs": 1.0}}, {"prune": prune, "search": {"target_params": [1, 2]}}):
+    chosen = {"importance": "reconstruction", "blocks": 0}
+    with pytest.raises(UsageError, match=r"'importance' in \[prune\]: expected a target beside reconstruction"):
+        check_starting_point(CompressConfig(name="a", data="d", prune=chosen))
+    for wanted in (
+        {"prune": {**prune, "target_gmacs": 1.0}},
+        {"prune": prune, "search": {"target_params": [1, 2]}},
+        {"prune": {**chosen, "target_ms": 1.0}},
+        {"prune": chosen, "search": {"target_ms": [1, 2]}},
+    ):
         check_starting_point(CompressConfig(name="a", data="d", **wanted))

@@ -103,6 +103,11 @@ def test_samples_lie_in_their_ranges() -> None:
         ({"channels": [0.5, 1.0]}, {}, r"its 1.0: 'channels' in \[prune\]: expected less than 1"),
         ({"width": [0.5]}, {"network": {"cfg": "a.cfg"}}, "'cfg' in .network. names a network of its own widths"),
         ({"channels": [0.5, 0.8]}, {"prune": {"target_ms": 3}}, "a target in .prune. decides. Leave out one"),
+        (
+            {"sparsify_epochs": [1, 2]},
+            {"prune": {"importance": "reconstruction", "target_ms": 3}},
+            "with 'importance' in .prune. nothing is trained sparse",
+        ),
         ({"strength": [0.1, 0.2]}, {"sparsify": {"method": "constant"}}, "'method' in .sparsify. has no strength"),
     ],
 )
