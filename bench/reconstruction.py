@@ -1,20 +1,23 @@
-"""What is left straight after a cut of live channels, with and without what stays making up for what goes.
+"""What is left straight after a cut of live channels, and what each way to lose less of it brings.
 
     python -m bench.reconstruction runs/demo/train data/demo --split val
 
-MODEL is a stage folder whose network no sparse training has prepared. A row for every share of its channels: mAP50 on
-the split, float, with constants carried on alone (folded), with BN statistics estimated anew, with what stays making
-up for what goes over the same training pictures (reconstructed), and with both, which is what the prune stage does.
+MODEL is a stage folder whose network no sparse training has prepared. A row for every share of its parameters: mAP50 on
+the split, float, with channels chosen by |gamma| and constants carried on alone (`folded`); then also with BN
+statistics estimated anew over training pictures (`statistics`); with what stays making up for what goes over the same
+pictures (`least squares`); and with channels chosen by what they explain there (`explained`).
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from board_app.core.errors import RoadslimError
+from compress.darknet.cost import parameter_count
 from compress.darknet.model_files import load_folder
 from compress.darknet.network import DarknetNetwork
 from compress.data.dataset import Dataset, open_dataset
@@ -24,32 +27,30 @@ from compress.shares import share_argument
 from compress.training.evaluation import evaluate
 from compress.training.loader import TrainingImages
 
-COLUMNS = ("folded", "statistics", "reconstructed", "both")
+COLUMNS = ("folded", "statistics", "least squares", "explained")
 
 
 def rows(
     network: DarknetNetwork, training: Dataset, held_out: Dataset, shares: Sequence[float], images: int
 ) -> Iterator[tuple[float, int, list[float]]]:
-    """For each share of the channels: the share, the parameters left, mAP50 in the order of COLUMNS.
+    """For each share of the parameters: the share, the parameters left, mAP50 in the order of COLUMNS.
 
     Args:
         network: the unpruned one.
         training, held_out: pictures to estimate from, and to measure on.
-        shares: of the channels, 0 to 1.
+        shares: of the parameters that stay, 0 to 1.
         images: how many training pictures.
     """
     size_hw = network.cfg.input_hw
     pictures = partial(training_batches, TrainingImages(training.samples, size_hw, None, 0), images)
     measured = TrainingImages(held_out.samples, size_hw, None, 0)
     for share in shares:
-        points, params = [], 0
-        for seen in (None, pictures):
-            result = prune(network, PruneOptions(channels=share), seen)
-            params = result.report.params_after
-            points.append(evaluate(result.network, network.heads, measured, held_out.classes).map50)
-            settled = with_new_statistics(result, pictures()).network
-            points.append(evaluate(settled, network.heads, measured, held_out.classes).map50)
-        yield share, params, points
+        gamma = PruneOptions(target_params=int(share * parameter_count(network.cfg)), blocks=0, prefer="accuracy")
+        folded, told = prune(network, gamma), prune(network, gamma, pictures)
+        explained = prune(network, replace(gamma, importance="reconstruction"), pictures)
+        cuts = [folded.network, *(with_new_statistics(made, pictures()).network for made in (folded, told, explained))]
+        points = [evaluate(cut, network.heads, measured, held_out.classes).map50 for cut in cuts]
+        yield share, explained.report.params_after, points
 
 
 def main() -> None:
@@ -60,21 +61,21 @@ def main() -> None:
     parser.add_argument("--split", default="val", metavar="NAME", help="to measure on (%(default)s)")
     parser.add_argument("--ignore", nargs="*", default=[], metavar="CLASS", help="classes that the network lacks")
     parser.add_argument("--images", type=int, default=256, metavar="N", help="training pictures (%(default)s)")
-    shares = [0.1, 0.2, 0.3, 0.4]
+    shares = [0.7, 0.5, 0.3, 0.15]
     parser.add_argument(
-        "--channels",
+        "--params",
         nargs="+",
         type=share_argument,
         default=shares,
         metavar="SHARE",
-        help="to cut (10 to 40%%)",
+        help="to keep (70 to 15%%)",
     )
     args = parser.parse_args()
     try:
         network = load_folder(args.model)
         training, held_out = (open_dataset(args.dataset, split, args.ignore) for split in ("train", args.split))
-        print(f"| channels cut | parameters | {' | '.join(COLUMNS)} |\n| ---: |{' ---: |' * (1 + len(COLUMNS))}")
-        for share, params, points in rows(network, training, held_out, args.channels, args.images):
+        print(f"| of the parameters | | {' | '.join(COLUMNS)} |\n| ---: |{' ---: |' * (1 + len(COLUMNS))}")
+        for share, params, points in rows(network, training, held_out, args.params, args.images):
             shown = " | ".join(f"{100 * point:.1f}" for point in points)
             print(f"| {100 * share:g} % | {params:,} | {shown} |", flush=True)
     except RoadslimError as error:

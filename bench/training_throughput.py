@@ -29,6 +29,7 @@ from compress.darknet.network import DarknetNetwork
 from compress.darknet.topologies import yolov3_cfg, yolov3_tiny_cfg
 from compress.data.dataset import Sample
 from compress.training.batch import Metrics
+from compress.training.heap import keep_freed_memory
 from compress.training.loader import TrainingImages, load_batches
 from compress.training.loss import yolo_loss
 from compress.training.repeatable import repeatable
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="everything as JSON, rounds included")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as the stages do; it helps both
     rows = []
     for name in args.networks:
         with tempfile.TemporaryDirectory(prefix="roadslim-") as folder:

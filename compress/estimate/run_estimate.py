@@ -34,6 +34,7 @@ from compress.starting_point import complaints_of, starting_cfg
 from compress.training import processes
 from compress.training.batch import StepHook
 from compress.training.evaluation import evaluate
+from compress.training.heap import keep_freed_memory
 from compress.training.loader import TrainingImages, to_input
 from compress.training.memory import enough_memory
 from compress.training.sparsity import Sparsity
@@ -75,6 +76,7 @@ def estimate_run(config: CompressConfig, until: str, images: int | None = None) 
     for complaint in complaints_of(config):
         log.warning("the run itself would be refused: %s", complaint)
     torch.set_num_threads(processes.threads(config.threads))
+    keep_freed_memory()
     with pictures_of(run, images) as pictures:
         here, estimator = available_bytes(), _Estimator(run, pictures)
         wanted = [name for name in STAGE_NAMES if name in run.stages_to(until)]

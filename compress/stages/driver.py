@@ -26,6 +26,7 @@ from compress.stages.run import Run
 from compress.stages.training import distill_key, run_distill, run_sparsify, run_train, sparsify_key, train_key
 from compress.training import processes
 from compress.training.batch import Metrics
+from compress.training.heap import keep_freed_memory
 from compress.training.memory import enough_memory
 from compress.training.repeatable import repeatable
 from roadslim import roadslim_version
@@ -114,6 +115,7 @@ def _run_stage(run: Run, stage: Stage, fresh: bool) -> None:
         log.info("%-9s finished before, kept", stage.name)
         return
     torch.set_num_threads(processes.threads(run.config.threads))
+    keep_freed_memory()
     started = time.monotonic()
     height, width = run.config.network.input_hw
     memory = enough_memory(
