@@ -44,13 +44,20 @@ def rows(
     size_hw = network.cfg.input_hw
     pictures = partial(training_batches, TrainingImages(training.samples, size_hw, None, 0), images)
     measured = TrainingImages(held_out.samples, size_hw, None, 0)
+
+    def map50(cut: DarknetNetwork) -> float:
+        return evaluate(cut, network.heads, measured, held_out.classes).map50
+
     for share in shares:
         gamma = PruneOptions(target_params=int(share * parameter_count(network.cfg)), blocks=0, prefer="accuracy")
-        folded, told = prune(network, gamma), prune(network, gamma, pictures)
-        explained = prune(network, replace(gamma, importance="reconstruction"), pictures)
-        cuts = [folded.network, *(with_new_statistics(made, pictures()).network for made in (folded, told, explained))]
-        points = [evaluate(cut, network.heads, measured, held_out.classes).map50 for cut in cuts]
-        yield share, explained.report.params_after, points
+        cuts = [
+            prune(network, gamma),
+            prune(network, gamma, pictures),
+            prune(network, replace(gamma, importance="reconstruction"), pictures),
+        ]
+        points = [map50(cuts[0].network)]  # first: statistics are made anew in place
+        points += [map50(with_new_statistics(made, pictures()).network) for made in cuts]
+        yield share, cuts[-1].report.params_after, points
 
 
 def main() -> None:
