@@ -6,7 +6,7 @@ import http.client
 import logging
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -129,7 +129,7 @@ class Board:
                 stderr = channel.makefile_stderr("rb").read()
                 code = channel.recv_exit_status()
             finally:
-                channel.close()
+                close_channel(channel)
             if code == -1:
                 raise EOFError("the session ended without an exit code")
         return CommandResult(code, stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace"))
@@ -211,7 +211,13 @@ class Board:
                 raise self._lost("asking for the application's health", EOFError()) from None
             return None
         finally:
-            channel.close()
+            close_channel(channel)
+
+
+def close_channel(channel: paramiko.Channel) -> None:
+    """Close a channel, also one whose connection has just broken: what broke is told by who was using it."""
+    with suppress(EOFError, OSError, paramiko.SSHException):
+        channel.close()
 
 
 def _feed(channel: paramiko.Channel, stdin: bytes) -> None:

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from deploy.board import Board
+from deploy.board import Board, close_channel
 from deploy.errors import BoardCommandError, LockedError
 
 _HOLDER = """
@@ -62,7 +62,7 @@ def deploy_lock(board: Board, path: str) -> Iterator[None]:
             raise _refused(board, path, answer, channel.makefile_stderr("r").read())
         yield
     finally:
-        channel.close()
+        close_channel(channel)
 
 
 def _refused(board: Board, path: str, answer: str, stderr: str | bytes) -> Exception:

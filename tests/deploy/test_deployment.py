@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import paramiko
 import pytest
 
 from board_app.core.bundle import Bundle
@@ -288,6 +289,20 @@ def test_the_connection_is_lost_midway(
     second = deploy(small_bundle.path, options(app_folder=app2), new_steps())
     expect(second, "healthy")
     assert releases(board) == [first.release, second.release]
+
+
+def test_a_channel_that_cannot_be_closed_hides_nothing(board: LoopbackBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that breaks while the lock is held: paramiko may raise where the channel is closed."""
+    (board.dir / "shared").mkdir(parents=True, exist_ok=True)
+
+    def close(_channel: paramiko.Channel) -> None:
+        raise EOFError
+
+    with Board(board.address, board.identity, board.known_hosts) as connected:
+        with pytest.raises(ConnectionFailed, match="broke"):
+            with deploy_lock(connected, f"{board.dir}/deploy.lock"):
+                monkeypatch.setattr(paramiko.Channel, "close", close)
+                raise ConnectionFailed("broke")
 
 
 def test_the_plug_is_pulled_midway(
