@@ -9,6 +9,7 @@ from compress.config import PruneConfig
 from compress.darknet.cfg import Cfg
 from compress.darknet.network import DarknetNetwork
 from compress.pruning import PruneOptions, PruneReport, prune, select
+from compress.pruning.options import Selection
 from compress.pruning.recalibration import training_batches, with_new_statistics
 from compress.pruning.testing import with_scales
 from compress.stages.run import Run
@@ -38,12 +39,14 @@ class Cut:
     """A cut network and its accuracy on the validation split.
 
     Attributes:
+        selection: what stayed of the network that was cut.
         map50_straight: before its BN statistics were estimated anew.
         map50, map50_95: as it is.
     """
 
     network: DarknetNetwork
     report: PruneReport
+    selection: Selection
     map50_straight: float
     map50: float
     map50_95: float
@@ -63,7 +66,7 @@ def cut(run: Run, network: DarknetNetwork, options: PruneOptions) -> Cut:
         result = with_new_statistics(result, pictures())
         if result.report.recalibration_images:
             now = _accuracy(run, result.network)
-    return Cut(result.network, result.report, straight[0], *now)
+    return Cut(result.network, result.report, result.selection, straight[0], *now)
 
 
 def _accuracy(run: Run, network: DarknetNetwork) -> tuple[float, float]:

@@ -57,7 +57,7 @@ class Stage:
 STAGES = (
     Stage("train", 3, train_key, run_train),
     Stage("sparsify", 3, sparsify_key, run_sparsify),
-    Stage("prune", 3, prune_key, run_prune),
+    Stage("prune", 4, prune_key, run_prune),
     Stage("distill", 4, distill_key, run_distill),
     Stage("quantize", 3, quantize_key, run_quantize),
     Stage("bundle", 1, bundle_key, run_bundle),

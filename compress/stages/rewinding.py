@@ -16,11 +16,11 @@ from functools import partial
 from board_app.core.errors import InputError
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.weights import load_weights
-from compress.pruning import select
 from compress.pruning.recalibration import recalibrate, training_batches
 from compress.pruning.reconstruction import reconstructed
+from compress.pruning.selection_file import read_selection
 from compress.pruning.surgery import compact
-from compress.stages.cut import prune_options
+from compress.stages.folder import KEPT
 from compress.stages.run import Run
 
 log = logging.getLogger(__name__)
@@ -41,14 +41,14 @@ def rewound(run: Run) -> DarknetNetwork:
             "one of another network or other settings. Make it again: `roadslim prune CONFIG`"
         )
     network = run.load_network(run.uncut)
-    images = run.config.prune.recalibration_images
-    pictures = partial(training_batches, run.images(augmented=False), images)
-    selection = select(network, prune_options(run.config.prune), pictures)
+    selection = read_selection(run.folder("prune").path / KEPT, network.cfg)
     weights = run.config.network.weights
     assert weights is not None  # as the config was checked for
     load_weights(network, weights, partial=True)
     log.info("rewound to %s, with the channels and heads of the pruned network", weights)
+    images = run.config.prune.recalibration_images
     if images:
+        pictures = partial(training_batches, run.images(augmented=False), images)
         recalibrate(network, pictures())  # the file's statistics are of other pictures
         network = reconstructed(network, selection, pictures())
     return compact(network, selection)

@@ -151,6 +151,74 @@ def test_blocks_go_too() -> None:
     assert block in select(network, options, lambda: smooth(network)).removed_blocks
 
 
+UNTIED = """
+[net]
+width=32
+height=32
+channels=3
+[convolutional]
+batch_normalize=1
+filters=8
+size=3
+pad=1
+activation=leaky
+[convolutional]
+batch_normalize=1
+filters=8
+size=3
+pad=1
+activation=leaky
+[route]
+layers=-1,-2
+[convolutional]
+batch_normalize=1
+filters=24
+size=1
+activation=leaky
+[convolutional]
+batch_normalize=1
+filters=16
+size=3
+pad=1
+activation=linear
+[shortcut]
+from=-3
+activation=linear
+[convolutional]
+batch_normalize=1
+filters=24
+size=3
+pad=1
+activation=leaky
+[convolutional]
+filters=7
+size=1
+activation=linear
+[yolo]
+anchors=8,8
+classes=2
+num=1
+mask=0
+"""
+
+
+@pytest.mark.parametrize(("gamma", "stays"), [(5.0, True), (0.0, False)])
+def test_a_block_on_a_concat_counts_by_what_is_read_of_it(gamma: float, stays: bool) -> None:
+    """Its shortcut ties nothing, so its second convolution is alone in its group, and read all the same."""
+    network = randomise(DarknetNetwork(parse_cfg(UNTIED, "untied"))).eval()
+    (block,) = removable_blocks(network.cfg)
+    assert not next(group for group in channel_groups(network.cfg) if block.second_conv in group.members).prunable
+    with torch.no_grad():
+        network.batch_norm(block.second_conv).weight.fill_(gamma)
+        network.batch_norm(block.second_conv).bias.zero_()
+    importance = explained_importance(network, smooth(network))
+    assert (importance[block.second_conv].sum() > 0.5) == stays
+    target = int((0.9 if stays else 0.53) * costs(network.cfg)[0])  # the block is nearly a half
+    options = PruneOptions(target_params=target, importance="reconstruction", width_multiple=1)
+    removed = select(network, options, lambda: smooth(network)).removed_blocks
+    assert removed == (() if stays else (block,))
+
+
 def test_it_needs_pictures_and_a_target() -> None:
     """And says which."""
     network = tiny()
