@@ -2,10 +2,11 @@
 
     python -m bench.reconstruction runs/demo/train data/demo --split val
 
-MODEL is a stage folder whose network no sparse training has prepared. A row for every share of its parameters: mAP50 on
-the split, float, with channels chosen by |gamma| and constants carried on alone (`folded`); then also with BN
-statistics estimated anew over training pictures (`statistics`); with what stays making up for what goes over the same
-pictures (`least squares`); and with channels chosen by what they explain there (`explained`).
+MODEL is a stage folder whose network no sparse training has prepared. A row for every share of its parameters has the
+parameters of the last cut and mAP50 on the split, float, of four. `folded`: channels chosen by |gamma|, and constants
+alone carried on. `statistics`: beside that BN statistics estimated anew over training pictures. `least squares`: beside
+both, what stays makes up for what goes, over the same pictures. `explained`: all of it, with channels chosen by what
+they explain there.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def main() -> None:
     try:
         network = load_folder(args.model)
         training, held_out = (open_dataset(args.dataset, split, args.ignore) for split in ("train", args.split))
-        print(f"| of the parameters | | {' | '.join(COLUMNS)} |\n| ---: |{' ---: |' * (1 + len(COLUMNS))}")
+        print(f"| share | parameters | {' | '.join(COLUMNS)} |\n| ---: |{' ---: |' * (1 + len(COLUMNS))}")
         for share, params, points in rows(network, training, held_out, args.params, args.images):
             shown = " | ".join(f"{100 * point:.1f}" for point in points)
             print(f"| {100 * share:g} % | {params:,} | {shown} |", flush=True)

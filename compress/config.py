@@ -238,7 +238,10 @@ class PruneConfig(_Section):
     @model_validator(mode="after")
     def _reconstruction_sees_pictures(self) -> PruneConfig:
         if self.importance == "reconstruction" and (self.method == "slimming" or not self.recalibration_images):
-            raise ValueError("expected method cost and some recalibration_images beside importance reconstruction")
+            raise ValueError(
+                f"expected method cost and some recalibration_images beside importance reconstruction, found method "
+                f"{self.method} and {self.recalibration_images}. Correct them, or take `importance: gamma`"
+            )
         return self
 
     @model_validator(mode="after")
@@ -288,7 +291,7 @@ class GivenConfig(_Section):
     That stage, and what nothing else needs before it, is not run.
     """
 
-    train: NetworkFiles | None = None  # the network to make sparse, and the usual teacher
+    train: NetworkFiles | None = None  # the network to make sparse, or with reconstruction to prune; the usual teacher
     sparsify: NetworkFiles | None = None  # the network to prune
     prune: NetworkFiles | None = None  # the network to fine-tune
     distill: NetworkFiles | None = None  # the network to quantise

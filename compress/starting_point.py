@@ -68,7 +68,12 @@ def complaints_of(config: CompressConfig) -> list[str]:
     if prune.importance == "reconstruction" and not (sized or prune.target_ms or search.target_ms):
         complaints.append(
             "'importance' in [prune]: expected a target beside reconstruction, found none. Give target_params, "
-            "target_gmacs or target_ms, or leave 'importance' out"
+            "target_gmacs or target_ms, or take `importance: gamma`"
+        )
+    if prune.importance == "reconstruction" and config.distill.teacher == "sparsify" and not config.given.sparsify:
+        complaints.append(
+            "'teacher' in [distill]: expected train or a network, as nothing is trained sparse with 'importance: "
+            "reconstruction' in [prune], found sparsify. Take `teacher: train`"
         )
     if prune.prefer == "accuracy" and not sized:
         complaints.append(
@@ -99,7 +104,7 @@ def _no_way_back(config: CompressConfig) -> list[str]:
             "a cut by this run, which knows the channels",
             config.given.prune is not None,
             "a pruned network that is given",
-            "Give its sparse network as 'sparsify' in [given]",
+            "Give the network that was cut, as 'sparsify' or 'train' in [given]",
         ),
     )
     return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import resource
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from compress.training.heap import give_back_freed_memory
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"  # man 5 proc: the resident set's peak becomes its present size
@@ -26,9 +27,7 @@ class Peak:
 def forget_peak() -> None:
     """Begin anew, without what is no longer used."""
     gc.collect()
-    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc, which keeps what was freed
-    if give_back:
-        give_back(0)
+    give_back_freed_memory()
     reset_peak()
 
 

@@ -78,8 +78,8 @@ def add_parser(name: str, parser: argparse.ArgumentParser) -> None:
         "--calibration",
         type=Path,
         metavar="FOLDER",
-        help="let what stays make up for what goes, by least squares, and estimate the BN statistics anew, on these "
-        "images, some hundred of the training's",
+        help="some hundred images of the training: over them what stays makes up for what goes, by least squares, BN "
+        "statistics are estimated anew, and --importance reconstruction finds its channels",
     )
     parser.add_argument(
         "--layers", action="store_const", const=True, help="also print every layer before and after (as layers.png)"

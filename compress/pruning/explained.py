@@ -38,7 +38,7 @@ def explained_importance(network: DarknetNetwork, batches: Iterable[Tensor]) -> 
     """
     groups, sources = channel_groups(network.cfg), layer_sources(network.cfg)
     squares = {conv: _squares(network, conv, group) for group in groups for conv in group.members}
-    sizes = {group: sum(squares[conv] for conv in group.members) for group in groups}
+    sizes = {group: torch.stack([squares[conv] for conv in group.members]).sum(0) for group in groups}
     summands = layer_summands(network.cfg, groups)
     read = {group: torch.zeros(group.units, group.units, dtype=torch.float64) for group in groups}
     readers = [conv for conv in squares if sources[conv][0] != INPUT and network.convolution(conv).conv.groups == 1]

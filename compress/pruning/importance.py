@@ -1,4 +1,4 @@
-"""What is lost with a channel: the one currency in which channels and blocks are compared.
+"""What is lost with a channel by its scale, in one currency for channels and blocks.
 
 A channel of a convolution counts |gamma|, the size of what it adds to the network beside a constant, and the part of
 that constant act(beta) that cannot be folded into the convolution after it: under zero padding the constant does not
@@ -10,7 +10,7 @@ Sources: Liu et al., network slimming, arXiv:1708.06519 (|gamma|); Fang et al., 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -41,8 +41,15 @@ def channel_importance(network: DarknetNetwork, convs: Iterable[int]) -> dict[in
     return {conv: gammas(network, conv) + border[conv] * _constants(network, conv) for conv in convs}
 
 
-def weakest_blocks(network: DarknetNetwork, count: int) -> tuple[Block, ...]:
-    """The `count` blocks of least mean |gamma| before the shortcut, in cfg order.
+def weakest_blocks(
+    network: DarknetNetwork, count: int, importance: Mapping[int, np.ndarray] | None = None
+) -> tuple[Block, ...]:
+    """The `count` blocks of least mean importance before the shortcut, in cfg order.
+
+    Args:
+        network: of the blocks.
+        count: how many.
+        importance: of every second convolution its channels', float64 (C,); None: |gamma|.
 
     Raises:
         InputError: the network has not so many.
@@ -53,7 +60,8 @@ def weakest_blocks(network: DarknetNetwork, count: int) -> tuple[Block, ...]:
             f"{network.cfg.name}: expected at least {count} residual blocks (a shortcut around a 1x1 and a 3x3 "
             f"convolution), found {len(blocks)}. Ask for at most {len(blocks)} blocks."
         )
-    scores = [float(gammas(network, block.second_conv).mean()) for block in blocks]
+    seconds = [block.second_conv for block in blocks]
+    scores = [float((importance[conv] if importance else gammas(network, conv)).mean()) for conv in seconds]
     weakest = np.argsort(scores, kind="stable")[:count]
     return tuple(blocks[position] for position in sorted(weakest))
 

@@ -91,8 +91,8 @@ class PruneOptions:
             )
         if self.importance == "reconstruction" and (self.method == "slimming" or not self.has_target):
             raise UsageError(
-                "importance: expected method 'cost' and a target beside 'reconstruction', found "
-                f"{'method slimming' if self.method == 'slimming' else 'no target'}. Change that, or leave it out."
+                f"importance: expected method 'cost' and a target beside 'reconstruction', found {self.method!r} and "
+                f"{'one' if self.has_target else 'none'}. Give them, or take importance 'gamma'."
             )
         if self.prefer == "accuracy" and self.target_params is None and self.target_gmacs is None:
             raise UsageError(

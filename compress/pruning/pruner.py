@@ -95,6 +95,7 @@ def prune(
         channels_asked_share=None if options.has_target else options.channels,
         channels_removed_share=removed,
         channels_held_by=held_by(options, removed),
+        importance=options.importance,
     )
     return PruneResult(small, report, selection)
 

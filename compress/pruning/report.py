@@ -34,6 +34,7 @@ class PruneReport:
         channels_asked_share: of the prunable channels without the blocks; None where a target decided.
         channels_removed_share: of the same; None where there are none. Of several cuts, what each left is multiplied.
         channels_held_by: why it is less than was asked for; None where it is not.
+        importance: by what channels were chosen, "gamma" or "reconstruction".
         recalibration_images: on so many the BN statistics were estimated anew after the check; 0: they were kept.
         rounds: of a cut in several, one for each: what it came to, its mAP50 straight after the cut, with new
             statistics and tuned, and whether it was kept. The errors above are then the largest of any round.
@@ -62,6 +63,7 @@ class PruneReport:
     channels_asked_share: float | None = None
     channels_removed_share: float | None = None
     channels_held_by: str | None = None
+    importance: str = "gamma"
     recalibration_images: int = 0
     rounds: tuple[dict[str, Any], ...] = ()
 
@@ -155,9 +157,10 @@ class PruneReport:
         if self.channels_asked_share is None and self.params_after == self.params_before:
             notes.append("the target was already met, so nothing was cut")
         if self.gamma_removed_share > _LIVE_SHARE:
+            sparse = "; after `roadslim sparsify` the same cut costs next to nothing"
             notes.append(
-                "channels at work were cut, so accuracy falls until the network is tuned again; after "
-                "`roadslim sparsify` the same cut costs next to nothing"
+                "channels at work were cut, so accuracy falls until the network is tuned again"
+                + (sparse if self.importance == "gamma" else "")
             )
         smaller = self.params_before / self.params_after
         faster = self.predicted_dpu_ms_before / self.predicted_dpu_ms_after

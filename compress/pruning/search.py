@@ -51,7 +51,7 @@ def search(
     free = list(cut.blocks)
     if options.block_count is not None:
         free = []
-        for block in weakest_blocks(network, options.block_count):
+        for block in weakest_blocks(network, options.block_count, importance):
             cut.remove(block)
     moves = _Moves(cut, targets, free, options)
     if not targets.hold(least := cut.costs_at(moves.floors, free)):

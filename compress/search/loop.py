@@ -186,6 +186,5 @@ class _Attempt:
 
 def _epochs(config: CompressConfig) -> dict[str, int]:
     """Of the stages whose epochs are compared between trials."""
-    epochs = {"sparsify": config.sparsify.epochs} if config.prune.importance == "gamma" else {}
-    epochs |= {"distill": config.distill.epochs}
+    epochs = {"sparsify": config.sparsify.epochs, "distill": config.distill.epochs}
     return epochs | ({"quantize": config.quantize.fine_tune.epochs} if config.quantize.fine_tune else {})

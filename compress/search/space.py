@@ -27,7 +27,7 @@ _RANGES = {
     "target_ms": ("prune", "target_ms"),
     "target_params": ("prune", "target_params"),
 }
-_NO_SPARSE_TRAINING = "with 'importance' in [prune] nothing is trained sparse"
+_NO_SPARSE_TRAINING = "nothing is trained sparse with 'importance: reconstruction' in [prune]"
 _WHOLE_NUMBERS = ("target_params",)
 _LOGARITHMIC = ("strength", "target_ms", "target_params")  # ten per cent more means the same all over the range
 

@@ -79,8 +79,10 @@ def run_stages(
     run = Run(config, on_epoch)
     wanted = [stage for stage in STAGES if stage.name in run.stages_to(until)]
     if fresh is not None and fresh not in [stage.name for stage in wanted]:
-        reason = "a later one. Leave out --until" if until != STAGE_NAMES[-1] else "one that [given] stands for"
-        raise UsageError(f"--fresh {fresh}: expected a stage that leads to --until {until}, found {reason}")
+        raise UsageError(
+            f"--fresh {fresh}: expected a stage that leads to --until {until}, found that this run has "
+            f"{', '.join(stage.name for stage in wanted)}. Take one of them, or correct --until or the CONFIG"
+        )
     with _held(config.folder):
         check_before(run, [stage.name for stage in wanted])
         for stage in wanted:

@@ -36,7 +36,7 @@ def check_before(run: Run, stages: Collection[str]) -> None:
     if "sparsify" in stages:
         checks.append(lambda: _check_importance(run))
     if "prune" in stages and not _is_cut(run):
-        checks.append(lambda: check_target(_cfg_of(run, "sparsify", "train"), run.config.prune))
+        checks.append(lambda: check_target(_cfg_of(run, run.uncut, "train"), run.config.prune))
     if "distill" in stages:
         checks.append(lambda: _check_teacher(run))
         if run.config.distill.rewind and "train" not in stages:  # which meets the same at once
@@ -83,14 +83,14 @@ def _check_weights(run: Run) -> None:
     """What the pruned network goes back to is of its unpruned cfg."""
     weights = run.config.network.weights
     assert weights is not None  # as the config was checked for
-    load_weights(DarknetNetwork(_cfg_of(run, "sparsify", "train")), weights, partial=True)
+    load_weights(DarknetNetwork(_cfg_of(run, run.uncut, "train")), weights, partial=True)
 
 
 def _check_teacher(run: Run) -> None:
     teacher = run.config.distill.teacher
     if isinstance(teacher, str) or not run.config.distill.has_teacher:
         return
-    cfg = _cfg_of(run, "prune", "sparsify", "train")
+    cfg = _cfg_of(run, "prune", run.uncut, "train")
     differences = head_differences(heads_of(cfg), heads_of(read_cfg(run.network_files(teacher)[0])))
     if differences:
         raise InputError(

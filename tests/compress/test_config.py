@@ -53,6 +53,14 @@ def test_shares_may_be_written_as_percent(tmp_path: Path) -> None:
         ("name: a\ndata: d\nprune: {board: x}\n", ["'board' in [prune]: expected one of zcu104"]),
         ("name: a\ndata: d\nprune: {method: slimming, target_ms: 3}\n", ["no target and no width_multiple"]),
         (
+            "name: a\ndata: d\nprune: {importance: reconstruction, method: slimming}\n",
+            ["expected method cost and some recalibration_images", "found method slimming and 256"],
+        ),
+        (
+            "name: a\ndata: d\nprune: {importance: reconstruction, target_ms: 3, recalibration_images: 0}\n",
+            ["found method cost and 0"],
+        ),
+        (
             "name: a\ndata: d\ntrain: {micro_batch: 8, statistics_batch: 3}\n",
             ["'statistics_batch' in [train]: expected a divisor of micro_batch 8, found 3"],
         ),

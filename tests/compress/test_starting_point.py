@@ -94,7 +94,7 @@ def test_there_must_be_weights_to_go_back_to(tmp_path: Path) -> None:
         "out",
         "'rewind' in [distill]: expected one cut, found 2 rounds in [prune]. Take one, or leave 'rewind' out",
         "'rewind' in [distill]: expected a cut by this run, which knows the channels, found a pruned network that is "
-        "given. Give its sparse network as 'sparsify' in [given], or leave 'rewind' out",
+        "given. Give the network that was cut, as 'sparsify' or 'train' in [given], or leave 'rewind' out",
     ]
 
 
@@ -106,6 +106,11 @@ def test_a_preference_needs_something_to_choose_from() -> None:
     chosen = {"importance": "reconstruction", "blocks": 0}
     with pytest.raises(UsageError, match=r"'importance' in \[prune\]: expected a target beside reconstruction"):
         check_starting_point(CompressConfig(name="a", data="d", prune=chosen))
+    distill = {"teacher": "sparsify"}
+    with pytest.raises(
+        UsageError, match=r"'teacher' in \[distill\]: expected train or a network, as nothing is trained"
+    ):
+        check_starting_point(CompressConfig(name="a", data="d", prune={**chosen, "target_ms": 1.0}, distill=distill))
     for wanted in (
         {"prune": {**prune, "target_gmacs": 1.0}},
         {"prune": prune, "search": {"target_params": [1, 2]}},

@@ -11,9 +11,10 @@ from board_app.core.errors import UsageError
 from compress.darknet.cfg import parse_cfg
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import MORE, random_cfg, randomise
-from compress.darknet.topologies import yolov3_tiny_cfg
+from compress.darknet.topologies import yolov3_cfg, yolov3_tiny_cfg
 from compress.pruning import PruneOptions, channel_groups, prune, removable_blocks, select
 from compress.pruning.explained import explained_importance
+from compress.pruning.importance import weakest_blocks
 from compress.pruning.pruner import PruneResult
 from compress.pruning.testing import costs
 
@@ -219,12 +220,23 @@ def test_a_block_on_a_concat_counts_by_what_is_read_of_it(gamma: float, stays: b
     assert removed == (() if stays else (block,))
 
 
+def test_a_number_of_blocks_takes_those_that_explain_least() -> None:
+    """Scales alone say another one."""
+    cfg = yolov3_cfg(2, (32, 32), 0.125)
+    network = randomise(DarknetNetwork(cfg), 3).eval()
+    importance = explained_importance(network, smooth(network))
+    least = min(removable_blocks(cfg), key=lambda block: float(importance[block.second_conv].mean()))
+    assert weakest_blocks(network, 1) != (least,)
+    options = PruneOptions(target_params=costs(cfg)[0], importance="reconstruction", blocks=1)
+    assert select(network, options, lambda: smooth(network)).removed_blocks == (least,)
+
+
 def test_it_needs_pictures_and_a_target() -> None:
     """And says which."""
     network = tiny()
     with pytest.raises(UsageError, match="expected pictures beside 'reconstruction', found none. Name a folder"):
         select(network, PruneOptions(target_params=9000, importance="reconstruction"))
-    with pytest.raises(UsageError, match="expected method 'cost' and a target beside .* found no target"):
+    with pytest.raises(UsageError, match="expected method 'cost' and a target beside .* found 'cost' and none"):
         PruneOptions(importance="reconstruction")
     with pytest.raises(UsageError, match="importance: expected gamma or reconstruction, found 'luck'"):
         PruneOptions(importance="luck")  # type: ignore[arg-type]

@@ -103,9 +103,42 @@ def test_layers_are_printed_and_drawn_and_statistics_settled(
     assert cv2.imread(str(out / "layers.png")) is not None
 
 
+def test_channels_by_what_they_explain(
+    model: tuple[list[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other ones than by their scales, over the images of --calibration; the report says so and advises no sparsify."""
+    flags, full = model
+    pictures, out, by_gamma = tmp_path / "pictures", tmp_path / "small", tmp_path / "by-gamma"
+    pictures.mkdir()
+    rng = np.random.default_rng(3)
+    for number in range(4):
+        cv2.imwrite(str(pictures / f"{number}.png"), rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    half = sum(p.numel() for p in load_folder(full).parameters()) // 2
+    wishes = ["--target-params", str(half), "--calibration", str(pictures)]
+    assert main(["prune", *flags, "--out", str(out), *wishes, "--importance", "reconstruction"]) == 0
+    assert "the network is tuned again\n" in capsys.readouterr().out
+    assert main(["prune", *flags, "--out", str(by_gamma), *wishes]) == 0
+    assert "the network is tuned again; after `roadslim sparsify`" in capsys.readouterr().out
+    found = [json.loads((folder / "prune.json").read_text()) for folder in (out, by_gamma)]
+    assert [report["importance"] for report in found] == ["reconstruction", "gamma"]
+    assert all(0.98 * half <= report["params_after"] <= half for report in found)
+    assert (out / "model.cfg").read_text() != (by_gamma / "model.cfg").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (
+            ["--out", "new", "--target-ms", "9", "--importance", "reconstruction"],
+            2,
+            "found none. Name a folder of them",
+        ),
+        (["--out", "new", "--importance", "reconstruction"], 2, "found 'cost' and none. Give them"),
+        (
+            ["--out", "new", "--importance", "reconstruction", "--method", "slimming"],
+            2,
+            "expected method 'cost' and a target beside 'reconstruction', found 'slimming' and none",
+        ),
         (["--out", "{full}"], 2, "another folder than the model's own"),
         (["--out", "new", "--channels", "85 percent"], 2, "--channels: expected a share"),
         (["--out", "new", "--channels", "850%"], 2, "--channels: expected a share"),

@@ -106,7 +106,7 @@ def test_samples_lie_in_their_ranges() -> None:
         (
             {"sparsify_epochs": [1, 2]},
             {"prune": {"importance": "reconstruction", "target_ms": 3}},
-            "with 'importance' in .prune. nothing is trained sparse",
+            "nothing is trained sparse with 'importance: reconstruction' in .prune.",
         ),
         ({"strength": [0.1, 0.2]}, {"sparsify": {"method": "constant"}}, "'method' in .sparsify. has no strength"),
     ],

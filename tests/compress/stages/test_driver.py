@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from board_app.core.bundle import load_bundle
 from board_app.core.errors import InputError, RoadslimError, UsageError
@@ -73,6 +74,17 @@ def test_a_fresh_stage_beyond_the_last_one_is_refused(finished_copy: Path) -> No
     """Nothing would be made afresh."""
     with pytest.raises(UsageError, match="--fresh distill: expected a stage that leads to --until prune"):
         run_stages(load_config(finished_copy), until="prune", fresh="distill")
+
+
+def test_a_fresh_stage_that_the_run_lacks_is_refused(finished_copy: Path) -> None:
+    """With channels chosen by what they explain nothing is trained sparse."""
+    document = yaml.safe_load(finished_copy.read_text())
+    document["prune"] = {"importance": "reconstruction", "target_params": 9000}
+    finished_copy.write_text(yaml.safe_dump(document))
+    with pytest.raises(
+        UsageError, match="--fresh sparsify: .* found that this run has train, prune, distill, quantize"
+    ):
+        run_stages(load_config(finished_copy), fresh="sparsify")
 
 
 def test_a_fresh_stage_runs_again(finished_copy: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from board_app.core.errors import InputError
-from compress.config import CompressConfig, load_config
+from compress.config import CompressConfig, PruneConfig, load_config
 from compress.darknet.model_files import load_folder, save_model
 from compress.darknet.network import DarknetNetwork
 from compress.darknet.topologies import with_width
@@ -137,6 +137,22 @@ def test_other_starting_weights_are_another_fine_tuning(config: CompressConfig, 
     assert distill_key(run) != before
     with pytest.raises(InputError, match="start.weights: expected"):
         check_before(run, ["prune", "distill"])
+
+
+def test_channels_that_followed_from_pictures_stay(
+    config: CompressConfig, as_cut: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cut tells which they are; other pictures than its own choose no others."""
+    prune = PruneConfig(importance="reconstruction", target_params=9000, width_multiple=1)
+    run = Run(config.model_copy(update={"prune": prune}))
+    run_stages(run.config, until="prune")
+    noise = torch.rand(8, 3, *config.network.input_hw, generator=torch.Generator().manual_seed(1))
+    monkeypatch.setattr(rewinding, "training_batches", lambda images, count: [noise])
+    trained = run.load_network("train")
+    other = select(trained, prune_options(prune), lambda: [noise])
+    network = rewound(run)
+    assert network.cfg.layers == load_folder(run.config.folder / "prune").cfg.layers
+    assert network.cfg.layers != selected_cfg(trained.cfg, other)[0].layers
 
 
 def test_an_estimate_needs_no_weights(config: CompressConfig) -> None:

@@ -61,6 +61,15 @@ def report_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "prune.json").read_text()))
 
 
+def test_rounds_choose_by_what_channels_explain(prune_stage: Callable[..., tuple[Path, dict[str, Any]]]) -> None:
+    """Each over pictures of its own network; the goal is met, and no one cut led there."""
+    wanted = "importance: reconstruction, target_params: 9000, width_multiple: 1"
+    folder, results = prune_stage(f"{wanted}, rounds: 2, recalibration_images: 8, {BETWEEN}")
+    assert 0.98 * 9000 <= results["params"] <= 9000 and len(results["rounds"]) == 2
+    assert report_of(folder)["importance"] == "reconstruction"
+    assert not (folder / "kept.json").exists()
+
+
 def test_rounds_come_to_the_goal(prune_stage: Callable[..., tuple[Path, dict[str, Any]]], sparse: Path) -> None:
     """Three rounds with a training between them cut what was asked for, and one report covers all of them."""
     folder, results = prune_stage(f"channels: 60%, blocks: 2, rounds: 3, recalibration_images: 8, {BETWEEN}")

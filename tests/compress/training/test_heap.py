@@ -31,4 +31,4 @@ def test_a_block_is_taken_up_again() -> None:
     for way in ("keep", "as it is"):
         ran = subprocess.run([sys.executable, "-c", PAGE_FAULTS, way], capture_output=True, text=True, check=True)
         pages.append(int(ran.stdout))
-    assert pages[0] < 1000 < pages[1]
+    assert 10 * pages[0] < pages[1]
