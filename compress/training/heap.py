@@ -1,7 +1,7 @@
 """Freed memory kept for the next step, which asks for as much again.
 
 glibc gives large blocks back to the system as they are freed, and the kernel fills every page with zeros when the next
-step asks for them: on CPUs a fifth of a training step of YOLOv3-tiny. Source: mallopt(3), malloc_trim(3).
+step asks for them. Sources: mallopt(3), malloc_trim(3).
 """
 
 from __future__ import annotations
