@@ -23,14 +23,20 @@ def points_of(run: Path) -> dict[str, float]:
     """mAP50 in per cent after every stage, the int8 network's after `quantize`, and what is between last and first.
 
     Raises:
-        InputError: there is no such folder, or it has no finished quantize stage.
+        InputError: there is no such folder, it has no finished quantize stage, or its summary is damaged.
     """
     summary = run / "summary.json"
     if not summary.is_file():
         raise InputError(f"expected the folder of a run, found no {summary}. Correct the path")
-    rows = {row["model"]: row for row in json.loads(summary.read_text(encoding="utf-8"))["rows"]}
+    try:
+        rows = {row["model"]: row for row in json.loads(summary.read_text(encoding="utf-8"))["rows"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{summary}: expected a run's summary, found none ({error}). Write it again: `roadslim compress CONFIG`"
+        ) from error
     if LAST not in rows:
-        raise InputError(f"{run}: expected a run with all stages to {LAST}, found {', '.join(rows)}. Finish it")
+        found = ", ".join(rows) or "none"
+        raise InputError(f"{run}: expected a run with all stages to {LAST}, found {found}. Finish it")
     rows.pop("bundle", None)
     points = {stage: 100 * row["map50_int8" if stage == LAST else "map50_float"] for stage, row in rows.items()}
     first = next(iter(points))
@@ -46,7 +52,10 @@ def table(runs: Sequence[Path]) -> list[str]:
     named = [points_of(run) for run in runs]
     for run, points_of_run in zip(runs, named, strict=True):
         if points_of_run.keys() != named[0].keys():
-            raise InputError(f"{run}: expected the stages of {runs[0]}, found others. Name runs of the same stages")
+            expected, found = (", ".join(list(each)[:-1]) for each in (named[0], points_of_run))
+            raise InputError(
+                f"{run}: expected the stages of {runs[0]} ({expected}), found {found}. Name runs of the same stages"
+            )
     points = [list(points_of_run.values()) for points_of_run in named]
     rows = [(str(run), values) for run, values in zip(runs, points, strict=True)]
     rows.append(("mean", [statistics.mean(column) for column in zip(*points, strict=True)]))

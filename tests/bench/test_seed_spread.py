@@ -47,7 +47,7 @@ def test_only_runs_of_the_same_stages_stand_side_by_side(tmp_path: Path) -> None
     """A run may do without sparse training; beside one with it a column would mean two things."""
     without = _run(tmp_path / "a", 0.24, 0.19, 0.23, int8=0.0, stages=("train", "prune", "distill"))
     assert table([without])[2].endswith("| 24.0 | 19.0 | 23.0 | 0.0 | -24.0 |")
-    with pytest.raises(InputError, match="expected the stages of .*a, found others"):
+    with pytest.raises(InputError, match="stages of .*a .train, prune, .*, found train, sparsify"):
         table([without, _run(tmp_path / "b", 0.24, 0.2, 0.2, 0.23, int8=0.2)])
 
 
@@ -57,6 +57,12 @@ def test_an_unfinished_run_is_refused(
     """With the stages that are there; and what is no run at all."""
     with pytest.raises(InputError, match="expected the folder of a run, found no .*summary.json"):
         table([tmp_path / "none"])
+    damaged = _run(tmp_path / "damaged") / "summary.json"
+    with pytest.raises(InputError, match="all stages to quantize, found none. Finish it"):
+        table([damaged.parent])
+    damaged.write_text("{")
+    with pytest.raises(InputError, match="summary.json: expected a run's summary, found none"):
+        table([damaged.parent])
     monkeypatch.setattr(sys, "argv", ["seed_spread", str(_run(tmp_path / "begun", 0.24, 0.20))])
     with pytest.raises(SystemExit) as ended:
         main()
