@@ -120,9 +120,12 @@ class _Estimator:
         """The cut itself, really made, of random scales; evaluations; and what is trained between rounds."""
         config, size = self.run.config.prune, (parameter_count(self._small), gmacs(self._small))
         _, seconds, memory = self._cut
-        images = self.pictures.splits.val + min(config.recalibration_images, self.pictures.splits.train)
+        training = min(config.recalibration_images, self.pictures.splits.train)
+        evaluation_s = self._evaluation_s(self._small) * (self.pictures.splits.val + training)
+        if config.importance == "reconstruction":  # what is chosen, then what makes up for the others
+            evaluation_s += 2 * self._evaluation_s(self._full) * training
         estimate = StageEstimate(
-            "prune", *size, 0, config.rounds * seconds, config.rounds * self._evaluation_s * images,
+            "prune", *size, 0, config.rounds * seconds, config.rounds * evaluation_s,
             memory.process_bytes, 0, _FLOAT_BYTES * size[0], "estimated from one cut of random scales",
         )  # fmt: skip
         if config.between is None:
@@ -221,10 +224,9 @@ class _Estimator:
         anchors = list(zip(numbers[::2], numbers[1::2], strict=True))
         return with_anchors(read_cfg(named[0]) if named else self._full, anchors)
 
-    @cached_property
-    def _evaluation_s(self) -> float:
-        """Seconds to evaluate one picture with the small network."""
-        network = _fresh(self._small, self.run.config.network.input_hw).eval()
+    def _evaluation_s(self, cfg: Cfg) -> float:
+        """Seconds to evaluate one picture with a network."""
+        network = _fresh(cfg, self.run.config.network.input_hw).eval()
         return self._timed_evaluation(network, network)
 
     def _timed_evaluation(self, forward: DarknetNetwork | QuantizedNetwork, network: DarknetNetwork) -> float:
