@@ -107,6 +107,6 @@ def test_a_cut_is_looked_at_until_it_was_made_so(finished_copy: Path) -> None:
         check_before(Run(config), STAGE_NAMES)
     path = config.folder / "prune" / "stage.json"
     document = json.loads(path.read_text())
-    document["settings"]["prune"] = config.prune.model_dump(mode="json")
+    document["settings"]["prune"] = config.prune.result_settings()
     path.write_text(json.dumps(document))
     check_before(Run(config), STAGE_NAMES)
