@@ -239,7 +239,7 @@ class PruneConfig(_Section):
     def _reconstruction_sees_pictures(self) -> PruneConfig:
         if self.importance == "reconstruction" and (self.method == "slimming" or not self.recalibration_images):
             raise ValueError(
-                f"expected method cost and some recalibration_images beside importance reconstruction, found method "
+                "expected method cost and some recalibration_images beside importance reconstruction, found method "
                 f"{self.method} and {self.recalibration_images}. Correct them, or take `importance: gamma`"
             )
         return self

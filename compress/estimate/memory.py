@@ -26,8 +26,7 @@ class Peak:
 
 def forget_peak() -> None:
     """Begin anew, without what is no longer used."""
-    gc.collect()
-    give_back_freed_memory()
+    _give_back()
     reset_peak()
 
 
@@ -77,6 +76,12 @@ def available_bytes() -> int:
 
 
 def available_to_steps() -> int:
-    """What a step can take: of the GPU's memory where there is one."""
+    """What a step can take, also of what was freed: of the GPU's memory where there is one."""
+    _give_back()
     here = available_bytes()
     return min(here, torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else here
+
+
+def _give_back() -> None:
+    gc.collect()
+    give_back_freed_memory()

@@ -269,7 +269,6 @@ class _Estimator:
 
     def _training(self, stage: str, cfg: Cfg, training: TrainingConfig, work: Workload) -> StageEstimate:
         log.info("%-9s measuring some steps", stage)
-        forget_peak()  # what earlier stages freed is to have
         prober = Prober(self.run.config, self.pictures.samples, self.pictures.class_names, available_to_steps())
         cost, ran = prober.cost(work, training)
         size = parameter_count(cfg), gmacs(cfg)

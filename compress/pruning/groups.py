@@ -1,14 +1,15 @@
 """Which convolutions must lose the same channels: those whose outputs are added by shortcuts.
 
 The map of every layer's channels goes through routes, upsampling and pooling as a list of segments, each a run of
-one convolution's channels. Source of the idea: Fang et al., DepGraph, arXiv:2301.12900.
+one convolution's channels, and beside it what shortcuts add to them. Source of the idea: Fang et al., DepGraph,
+arXiv:2301.12900.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from compress.darknet.cfg import INPUT, Cfg, layer_shapes, layer_sources
 from compress.darknet.shapes import activation_of
@@ -24,6 +25,7 @@ class Segment:
 
 
 Segments = tuple[Segment, ...]
+Placed = tuple[int, Segment]  # where among a layer's channels a segment begins
 
 
 @dataclass(frozen=True)
@@ -70,46 +72,77 @@ def channel_groups(cfg: Cfg) -> list[ChannelGroup]:
 
 def layer_channels(cfg: Cfg) -> list[Segments]:
     """For every layer whose channels its output's are, in order; of tied ones any stands for all."""
-    return _Flow(cfg).segments
+    return [channels.segments for channels in _Flow(cfg).channels]
+
+
+def layer_sums(cfg: Cfg) -> list[frozenset[Placed]]:
+    """For every layer all whose channels its output's are sums of, the ways around blocks and what shortcuts add."""
+    return [channels.added.union(channels.around) for channels in _Flow(cfg).channels]
+
+
+@dataclass(frozen=True)
+class _Channels:
+    """Of a layer's output.
+
+    Attributes:
+        around: by the way around blocks, which stays when they go; all channels in order.
+        added: to these by shortcuts.
+    """
+
+    around: tuple[Placed, ...]
+    added: frozenset[Placed] = frozenset()
+
+    @property
+    def segments(self) -> Segments:
+        return tuple(segment for _, segment in self.around)
+
+    @property
+    def width(self) -> int:
+        return sum(segment.stop - segment.start for segment in self.segments)
+
+    def part(self, parts: int, number: int) -> _Channels:
+        """One of so many equal parts."""
+        low, high = (at * (self.width // parts) for at in (number, number + 1))
+        return _Channels(tuple(_within(self.around, low, high)), frozenset(_within(self.added, low, high)))
 
 
 class _Flow:
-    """One walk through the layers: segments, and which convolutions are tied or may not change."""
+    """One walk through the layers: channels, and which convolutions are tied or may not change."""
 
     def __init__(self, cfg: Cfg) -> None:
-        self.segments: list[Segments] = []
+        self.channels: list[_Channels] = []
         self.parts: dict[int, int] = {}  # by convolution, where routes take parts of it
         self._parent: dict[int, int] = {INPUT: INPUT}
         self._fixed: set[int] = set()
         self._width = {INPUT: cfg.input_channels}
-        at_input: Segments = (Segment(INPUT, 0, cfg.input_channels),)
+        at_input = _whole(INPUT, cfg.input_channels)
         shapes = layer_shapes(cfg)
         for index, (section, sources) in enumerate(zip(cfg.layers, layer_sources(cfg), strict=True)):
-            inputs = [at_input if source == INPUT else self.segments[source] for source in sources]
+            read = [at_input if source == INPUT else self.channels[source] for source in sources]
+            inputs = [channels.segments for channels in read]
             if section.type == "convolutional":
                 self._parent[index], self._width[index] = index, shapes[index][0]
-                own: Segments = (Segment(index, 0, shapes[index][0]),)
+                own = _whole(index, shapes[index][0])
                 if section.integer("groups", 1) > 1:
-                    self._fix(*own, *inputs[0])
+                    self._fix(*own.segments, *inputs[0])
                 if activation_of(section) == "logistic":  # gives 0.5 for 0: never silent
-                    self._fix(*own)
-                self.segments.append(own)
+                    self._fix(*own.segments)
+                self.channels.append(own)
             elif section.type == "shortcut":
                 self._tie(*inputs)
                 if activation_of(section) == "logistic":
                     self._fix(*inputs[0], *inputs[1])
-                self.segments.append(inputs[1])  # the way around, which stays when the block goes
+                self.channels.append(replace(read[1], added=read[1].added.union(read[0].added, read[0].around)))
             elif section.type == "route":
                 groups, group = section.integer("groups", 1), section.integer("group_id", 0)
                 if groups > 1:
                     self._divide(inputs, groups)
-                parts = [_part(channels, groups, group) for channels in inputs]
-                self.segments.append(tuple(segment for part in parts for segment in part))
+                self.channels.append(_joined([channels.part(groups, group) for channels in read]))
             elif section.type == "reorg":  # every output channel is made of several input channels
                 self._fix(*inputs[0])
-                self.segments.append(inputs[0] * section.integer("stride", 1) ** 2)
+                self.channels.append(_joined(read * section.integer("stride", 1) ** 2))
             else:
-                self.segments.append(inputs[0])
+                self.channels.append(read[0])
 
     def leader(self, conv: int) -> int:
         """The one convolution that stands for all tied ones."""
@@ -146,15 +179,25 @@ class _Flow:
         return (segment.start, segment.stop) == (0, self._width[segment.conv])
 
 
-def _part(channels: Iterable[Segment], groups: int, group: int) -> Segments:
-    segments = list(channels)
-    length = sum(segment.stop - segment.start for segment in segments) // groups
-    low, high = group * length, (group + 1) * length
-    found, at = [], 0
-    for segment in segments:
-        size = segment.stop - segment.start
-        start, stop = max(low - at, 0), min(high - at, size)
-        if start < stop:
-            found.append(Segment(segment.conv, segment.start + start, segment.start + stop))
-        at += size
-    return tuple(found)
+def _whole(conv: int, channels: int) -> _Channels:
+    return _Channels(((0, Segment(conv, 0, channels)),))
+
+
+def _within(placed: Iterable[Placed], low: int, high: int) -> Iterator[Placed]:
+    """What of it lies from channel `low` to before `high`, which is all that is left."""
+    for at, segment in placed:
+        first, last = max(at, low), min(at + segment.stop - segment.start, high)
+        if first < last:
+            yield first - low, Segment(segment.conv, segment.start + first - at, segment.start + last - at)
+
+
+def _joined(parts: Sequence[_Channels]) -> _Channels:
+    """One after another."""
+    around: list[Placed] = []
+    added: set[Placed] = set()
+    offset = 0
+    for part in parts:
+        around += [(at + offset, segment) for at, segment in part.around]
+        added |= {(at + offset, segment) for at, segment in part.added}
+        offset += part.width
+    return _Channels(tuple(around), frozenset(added))

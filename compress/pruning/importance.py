@@ -61,7 +61,7 @@ def weakest_blocks(
             f"convolution), found {len(blocks)}. Ask for at most {len(blocks)} blocks."
         )
     seconds = [block.second_conv for block in blocks]
-    scores = [float((importance[conv] if importance else gammas(network, conv)).mean()) for conv in seconds]
+    scores = [float((gammas(network, conv) if importance is None else importance[conv]).mean()) for conv in seconds]
     weakest = np.argsort(scores, kind="stable")[:count]
     return tuple(blocks[position] for position in sorted(weakest))
 

@@ -35,15 +35,14 @@ def read_selection(path: Path, cfg: Cfg) -> Selection:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         removed = tuple(blocks[shortcut] for shortcut in document["removed_shortcuts"])
-        kept = {int(conv): np.array(indices, int) for conv, indices in document["kept_channels"].items()}
-        if kept.keys() != channels.keys():
-            raise ValueError(f"{len(kept)} convolutions instead of {len(channels)}")
-        masks = {conv: np.zeros(channels[conv], bool) for conv in kept}
-        for conv, mask in masks.items():
-            mask[kept[conv]] = True
+        kept = {conv: np.zeros(count, bool) for conv, count in channels.items()}
+        if document["kept_channels"].keys() != {str(conv) for conv in kept}:
+            raise ValueError(f"{len(document['kept_channels'])} convolutions instead of {len(kept)}")
+        for conv, mask in kept.items():
+            mask[document["kept_channels"][str(conv)]] = True
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: expected the channels that are left of {cfg.name}, found none that are of it ({error}). Cut it "
             "again: `roadslim prune CONFIG --fresh`"
         ) from error
-    return Selection(removed, masks)
+    return Selection(removed, kept)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from compress.config import PruneConfig
 from compress.darknet.cfg import Cfg
 from compress.darknet.network import DarknetNetwork
 from compress.pruning import PruneOptions, PruneReport, prune, select
-from compress.pruning.options import Selection
 from compress.pruning.recalibration import training_batches, with_new_statistics
+from compress.pruning.selection_file import write_selection
 from compress.pruning.testing import with_scales
+from compress.stages.folder import KEPT
 from compress.stages.run import Run
 from compress.training.evaluation import evaluate
 
@@ -39,21 +41,19 @@ class Cut:
     """A cut network and its accuracy on the validation split.
 
     Attributes:
-        selection: what stayed of the network that was cut.
         map50_straight: before its BN statistics were estimated anew.
         map50, map50_95: as it is.
     """
 
     network: DarknetNetwork
     report: PruneReport
-    selection: Selection
     map50_straight: float
     map50: float
     map50_95: float
 
 
-def cut(run: Run, network: DarknetNetwork, options: PruneOptions) -> Cut:
-    """Prune a network of the run; it is not changed itself.
+def cut(run: Run, network: DarknetNetwork, options: PruneOptions, folder: Path) -> Cut:
+    """Prune a network of the run; it is not changed itself. Which channels stayed is written to the folder.
 
     Raises:
         RoadslimError: the compact network does not equal the masked one.
@@ -61,12 +61,14 @@ def cut(run: Run, network: DarknetNetwork, options: PruneOptions) -> Cut:
     images = run.config.prune.recalibration_images
     pictures = partial(training_batches, run.images(augmented=False), images) if images else None
     result = prune(network, options, pictures)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_selection(result.selection, folder / KEPT)
     straight = now = _accuracy(run, result.network)
     if pictures:
         result = with_new_statistics(result, pictures())
         if result.report.recalibration_images:
             now = _accuracy(run, result.network)
-    return Cut(result.network, result.report, result.selection, straight[0], *now)
+    return Cut(result.network, result.report, straight[0], *now)
 
 
 def _accuracy(run: Run, network: DarknetNetwork) -> tuple[float, float]:

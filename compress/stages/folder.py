@@ -29,7 +29,7 @@ Document = dict[str, Any]
 SCHEMA_VERSION = 1  # of stage.json
 _TEMPORARY = ("checkpoint.pt", "key.json")
 ROUNDS = "rounds"  # of a stage that works in several: what they have done stays when it is killed
-KEPT = "kept.json"  # which channels of the network before a cut stayed
+KEPT = "kept.json"  # of a cut: which channels of the network before it stayed
 _WORK = ("checkpoint.pt", ROUNDS)  # what a killed run is gone on with from
 _NEEDED = ("inputs", "settings", "outputs", "results", "seconds")
 

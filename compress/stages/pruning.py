@@ -9,9 +9,8 @@ from typing import Any
 from board_app.core.atomic_file import write_text
 from compress.darknet.model_files import save_model
 from compress.pruning.layer_picture import draw_layers
-from compress.pruning.selection_file import write_selection
 from compress.stages.cut import cut, prune_options
-from compress.stages.folder import KEPT, StageKey
+from compress.stages.folder import StageKey
 from compress.stages.rounds import cut_in_rounds
 from compress.stages.run import Run
 
@@ -33,14 +32,12 @@ def run_prune(run: Run, folder: Path) -> dict[str, Any]:
     if run.config.prune.rounds > 1:
         made = cut_in_rounds(run, network, folder)
     else:
-        made = cut(run, network, prune_options(run.config.prune))
+        made = cut(run, network, prune_options(run.config.prune), folder)
     report = made.report
     for note in report.notes:
         log.info("prune     note: %s", note)
     save_model(made.network, folder)
     write_text(folder / "prune.json", report.to_json() + "\n")
-    if run.config.prune.rounds == 1:  # else the last round's is of no network that is a stage's
-        write_selection(made.selection, folder / KEPT)
     draw_layers(report, folder / "figure3_pruned_layers.svg")
     return {
         "params": report.params_after,

@@ -20,9 +20,8 @@ from compress.darknet.cfg import Cfg
 from compress.darknet.model_files import load_folder, save_model
 from compress.darknet.network import DarknetNetwork
 from compress.pruning import PruneOptions, PruneReport
-from compress.pruning.selection_file import read_selection, write_selection
 from compress.stages.cut import Cut, cut, prune_options
-from compress.stages.folder import KEPT, ROUNDS
+from compress.stages.folder import ROUNDS
 from compress.stages.run import Run
 from compress.stages.training import training_of
 from compress.training.batch import StepHook
@@ -83,14 +82,12 @@ def _step(goal: PruneOptions, whole: Cfg, number: int, rounds: int) -> PruneOpti
 def _cut_once(run: Run, network: DarknetNetwork, options: PruneOptions, place: Path) -> Cut:
     """A round's cut; read from its folder where it was done before."""
     if not (place / _DONE).exists():
-        made = cut(run, network, options)
+        made = cut(run, network, options, place)
         save_model(made.network, place)
         write_text(place / "prune.json", made.report.to_json() + "\n")
-        write_selection(made.selection, place / KEPT)
         _write_accuracy(place, map50_straight=made.map50_straight, map50=made.map50, map50_95=made.map50_95)
     report = PruneReport.from_json((place / "prune.json").read_text(encoding="utf-8"))
-    selection = read_selection(place / KEPT, network.cfg)
-    return Cut(load_folder(place), report, selection, **_accuracy(place))
+    return Cut(load_folder(place), report, **_accuracy(place))
 
 
 def _tuned(run: Run, made: Cut, config: TrainingConfig, place: Path) -> Cut:

@@ -18,28 +18,20 @@ from compress.pruning.importance import weakest_blocks
 from compress.pruning.pruner import PruneResult
 from compress.pruning.testing import costs
 
-CHAIN = """
-[net]
-width=32
-height=32
-channels=3
-[convolutional]
-batch_normalize=1
-filters=6
-size=3
-pad=1
-activation=leaky
-[convolutional]
-filters=7
-size=3
-pad=1
-activation=linear
-[yolo]
-anchors=8,8
-classes=2
-num=1
-mask=0
-"""
+
+def convolution(filters: int, size: int = 3, activation: str = "leaky", batch_normalize: int = 1) -> str:
+    """A section of a cfg."""
+    return (
+        f"[convolutional]\nbatch_normalize={batch_normalize}\nfilters={filters}\nsize={size}\npad=1\n"
+        f"activation={activation}\n"
+    )
+
+
+def detector(*layers: str) -> DarknetNetwork:
+    """A lively network with these layers before its head."""
+    cfg = "[net]\nwidth=32\nheight=32\nchannels=3\n" + "".join(layers)
+    cfg += "[yolo]\nanchors=8,8\nclasses=2\nnum=1\nmask=0\n"
+    return randomise(DarknetNetwork(parse_cfg(cfg, "small"))).eval()
 
 
 def smooth(network: DarknetNetwork, count: int = 8) -> list[Tensor]:
@@ -64,7 +56,7 @@ def left_unexplained(read: np.ndarray, chosen: list[int]) -> float:
 
 def test_each_choice_leaves_least_unexplained() -> None:
     """Tried one by one, read times the reader's weights; it is worth what it explains, or no more than the last one."""
-    network = randomise(DarknetNetwork(parse_cfg(CHAIN, "chain"))).eval()
+    network = detector(convolution(6), convolution(7, activation="linear", batch_normalize=0))
     pictures = smooth(network)
     with torch.no_grad():
         maps = network.forward_layers(torch.cat(pictures))[0].double()
@@ -152,61 +144,14 @@ def test_blocks_go_too() -> None:
     assert block in select(network, options, lambda: smooth(network)).removed_blocks
 
 
-UNTIED = """
-[net]
-width=32
-height=32
-channels=3
-[convolutional]
-batch_normalize=1
-filters=8
-size=3
-pad=1
-activation=leaky
-[convolutional]
-batch_normalize=1
-filters=8
-size=3
-pad=1
-activation=leaky
-[route]
-layers=-1,-2
-[convolutional]
-batch_normalize=1
-filters=24
-size=1
-activation=leaky
-[convolutional]
-batch_normalize=1
-filters=16
-size=3
-pad=1
-activation=linear
-[shortcut]
-from=-3
-activation=linear
-[convolutional]
-batch_normalize=1
-filters=24
-size=3
-pad=1
-activation=leaky
-[convolutional]
-filters=7
-size=1
-activation=linear
-[yolo]
-anchors=8,8
-classes=2
-num=1
-mask=0
-"""
-
-
 @pytest.mark.parametrize(("gamma", "stays"), [(5.0, True), (0.0, False)])
 def test_a_block_on_a_concat_counts_by_what_is_read_of_it(gamma: float, stays: bool) -> None:
     """Its shortcut ties nothing, so its second convolution is alone in its group, and read all the same."""
-    network = randomise(DarknetNetwork(parse_cfg(UNTIED, "untied"))).eval()
+    network = detector(
+        *(convolution(8), convolution(8), "[route]\nlayers=-1,-2\n"),
+        *(convolution(24, 1), convolution(16, activation="linear"), "[shortcut]\nfrom=-3\nactivation=linear\n"),
+        *(convolution(24), convolution(7, 1, "linear", 0)),
+    )
     (block,) = removable_blocks(network.cfg)
     assert not next(group for group in channel_groups(network.cfg) if block.second_conv in group.members).prunable
     with torch.no_grad():

@@ -12,22 +12,27 @@ from compress.darknet.network import DarknetNetwork
 from compress.darknet.testing import randomise
 from compress.darknet.topologies import yolov3_cfg, yolov3_tiny_cfg
 from compress.pruning import PruneOptions, select
+from compress.pruning.options import Selection
 from compress.pruning.selection_file import read_selection, write_selection
 
 CFG = yolov3_cfg(2, (32, 32), 0.125)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """The file of a cut with blocks."""
-    network = randomise(DarknetNetwork(CFG)).eval()
-    write_selection(select(network, PruneOptions(channels=0.5, blocks=3)), tmp_path / "kept.json")
+def wanted() -> Selection:
+    """Of a cut with blocks."""
+    return select(randomise(DarknetNetwork(CFG)).eval(), PruneOptions(channels=0.5, blocks=3))
+
+
+@pytest.fixture
+def path(wanted: Selection, tmp_path: Path) -> Path:
+    """Its file."""
+    write_selection(wanted, tmp_path / "kept.json")
     return tmp_path / "kept.json"
 
 
-def test_it_comes_back(path: Path) -> None:
+def test_it_comes_back(wanted: Selection, path: Path) -> None:
     """Blocks and channels, also of convolutions of which none stayed."""
-    wanted = select(randomise(DarknetNetwork(CFG)).eval(), PruneOptions(channels=0.5, blocks=3))
     found = read_selection(path, CFG)
     assert found.removed_blocks == wanted.removed_blocks and found.kept.keys() == wanted.kept.keys()
     assert all(np.array_equal(found.kept[conv], kept) for conv, kept in wanted.kept.items())

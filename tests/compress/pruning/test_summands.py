@@ -36,7 +36,6 @@ def test_exactly_the_channels_that_it_has_change_a_layer(seed: int) -> None:
 
 def _sums(network: DarknetNetwork, convs: tuple[int, ...] = (), channel: int = 0) -> list[list[float]]:
     """Every layer's channel sums, of maps that are 1 wherever a convolution gives them and 100 in one channel."""
-    maps: list[torch.Tensor] = []
 
     def ones(conv: int, shape: torch.Size) -> torch.Tensor:
         values = torch.ones(shape)
